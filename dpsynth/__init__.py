@@ -1,0 +1,37 @@
+"""Differentially private synthetic tables: a durable budget, an attack gate that fails closed, a signed certificate."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpsynth.errors import BadInput, BudgetExceeded, VerificationFailed
+    from dpsynth.privacy.ledger import Ledger
+    from dpsynth.release.pipeline import release
+    from dpsynth.schema import Schema
+    from dpsynth.synthesizers import MST, Independent
+    from dpsynth.synthesizers.model import Model, load
+
+__version__ = "0.1.0"
+__all__ = ["MST", "BadInput", "BudgetExceeded", "Independent", "Ledger", "Model", "Schema", "VerificationFailed", "load", "release"]
+
+_HOMES = {
+    "BadInput": "dpsynth.errors",
+    "BudgetExceeded": "dpsynth.errors",
+    "Independent": "dpsynth.synthesizers",
+    "Ledger": "dpsynth.privacy.ledger",
+    "MST": "dpsynth.synthesizers",
+    "Model": "dpsynth.synthesizers.model",
+    "Schema": "dpsynth.schema",
+    "VerificationFailed": "dpsynth.errors",
+    "load": "dpsynth.synthesizers.model",
+    "release": "dpsynth.release.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names load on first use, so that `import dpsynth` stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dpsynth' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,13 @@
+"""Graphical models over discrete attributes: domain, factor, junction tree, estimation, sampling.
+
+An algebra of immutable values. It knows nothing of privacy, of schemas or of files.
+"""
+
+from dpsynth.graphical.domain import Clique, Domain
+from dpsynth.graphical.estimation import Measurement, estimate
+from dpsynth.graphical.factor import Factor
+from dpsynth.graphical.junction_tree import JunctionTree
+from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.sampling import sample
+
+__all__ = ["Clique", "Domain", "Factor", "GraphicalModel", "JunctionTree", "Measurement", "estimate", "sample"]

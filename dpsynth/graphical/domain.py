@@ -1,0 +1,43 @@
+"""The domain: attributes and how many values each can take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Clique = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Attribute names and sizes, in a fixed order."""
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.sizes) or len(set(self.names)) != len(self.names):
+            raise ValueError("a domain needs one size for each of its distinct names")
+        if any(s < 1 for s in self.sizes):
+            raise ValueError("a domain's sizes are at least 1")
+
+    @property
+    def cells(self) -> int:
+        return math.prod(self.sizes)
+
+    def size(self, name: str) -> int:
+        return self.sizes[self.names.index(name)]
+
+    def axes(self, names: Iterable[str]) -> tuple[int, ...]:
+        return tuple(self.names.index(n) for n in names)
+
+    def project(self, names: Iterable[str]) -> Domain:
+        """The sub-domain over `names`, in the order given."""
+        kept = tuple(names)
+        return Domain(kept, tuple(self.size(n) for n in kept))
+
+    def sorted(self, names: Iterable[str]) -> Clique:
+        """`names` without repeats, in this domain's order."""
+        wanted = set(names)
+        return tuple(n for n in self.names if n in wanted)

@@ -1,0 +1,125 @@
+"""Gaussian differential privacy: what a mechanism costs and what a cost promises.
+
+Statement. A mechanism is mu-GDP if telling two neighbouring tables apart from its output is no easier than telling
+N(0, 1) from N(mu, 1). Squares of mu add up under composition, also when later mechanisms are chosen
+from earlier answers. Each function here errs on the side of privacy: a promise is rounded down to the
+next representable safe value, a cost up.
+
+References: Dong, Roth, Su 2019 (arXiv 1905.02383), Cor. 2.13 and Cor. 3.3; Smith, Thakurta 2022 (arXiv 2210.17520)
+for the adaptive filter; Canonne, Kamath, Steinke 2020 (arXiv 2004.00010) for the discrete Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from scipy.special import erfinv, expit, log_ndtr, logit, ndtr, ndtri
+
+SAFETY = 1e-9
+MIN_SIGMA = 0.5
+
+
+def delta_of(epsilon: float, mu: float) -> float:
+    """The least delta for which a mu-GDP mechanism is (epsilon, delta)-DP (Dong et al., Cor. 2.13)."""
+    if mu <= 0:
+        return 0.0
+    above = float(log_ndtr(-epsilon / mu + mu / 2))
+    below = epsilon + float(log_ndtr(-epsilon / mu - mu / 2))
+    return math.exp(above) * -math.expm1(min(below - above, 0.0))
+
+
+def mu_of(epsilon: float, delta: float) -> float:
+    """The largest mu whose mu-GDP implies (epsilon, delta)-DP, rounded down."""
+    return _root(lambda mu: delta_of(epsilon, mu) - delta, 0.0, 1.0) * (1 - SAFETY)
+
+
+def epsilon_of(delta: float, mu: float) -> float:
+    """The least epsilon >= 0 for which mu-GDP implies (epsilon, delta)-DP, rounded up."""
+    if delta_of(0.0, mu) <= delta:
+        return 0.0
+    return _root(lambda epsilon: delta - delta_of(epsilon, mu), 0.0, 1.0) * (1 + SAFETY)
+
+
+def discrete_gaussian_mu(sigma: float) -> float:
+    """mu of one integer count with discrete Gaussian noise of scale `sigma`, when a unit moves it by 1.
+
+    The trade-off curve between the noise and itself shifted by 1 is piecewise linear; its vertex at the centre is the
+    binding one, so mu = 2 Phi^-1((1 + p0) / 2) with p0 = P[Y = 0]. It exceeds 1/sigma by 4.6 % at sigma 1 and
+    by .005 % at sigma 30. For an integer shift vector a the cost is this times the Euclidean norm of a.
+
+    Raises:
+        ValueError: `sigma` is below .5, where the bound is not established.
+    """
+    if not sigma >= MIN_SIGMA:
+        raise ValueError(f"sigma must be at least {MIN_SIGMA}")
+    return 2 * math.sqrt(2) * float(erfinv(_mass_at_zero(sigma))) * (1 + SAFETY)
+
+
+def discrete_gaussian_sigma(mu: float) -> float:
+    """The least noise scale whose `discrete_gaussian_mu` is at most `mu`, rounded up."""
+    return max(_root(lambda sigma: mu - discrete_gaussian_mu(sigma), MIN_SIGMA, 2.0) * (1 + SAFETY), MIN_SIGMA)
+
+
+def discrete_gaussian_tail(sigma: float, at: int) -> float:
+    """P[Y >= at] for the discrete Gaussian of scale `sigma`, at >= 1, rounded up."""
+    first = math.exp(-(at**2) / (2 * sigma**2))
+    total, x = 0.0, at
+    while (term := math.exp(-(x**2) / (2 * sigma**2))) > first * 1e-18 and term > 0:
+        total, x = total + term, x + 1
+    return total * _mass_at_zero(sigma) * (1 + SAFETY)
+
+
+def threshold(sigma: float, delta: float, values_per_unit: int) -> int:
+    """The least count T for releasing a value's name, so that a value that only one unit holds passes with
+    probability at most `delta`: values_per_unit * P[1 + noise >= T] <= delta."""
+    low, high = 1, max(2, math.ceil(sigma * 40))
+    while low < high:
+        middle = (low + high) // 2
+        if values_per_unit * discrete_gaussian_tail(sigma, middle) <= delta:
+            high = middle
+        else:
+            low = middle + 1
+    return 1 + low
+
+
+def selection_epsilon(mu: float) -> float:
+    """The bounded range that costs `mu` (inverse of `selection_mu`), rounded down."""
+    return 2 * float(logit(ndtr(mu / 2))) * (1 - SAFETY)
+
+
+def selection_mu(epsilon: float) -> float:
+    """mu of a selection of bounded range `epsilon`, such as the exponential mechanism with scores scaled by
+    epsilon / (2 sensitivity). The worst pair is the symmetric two-point one."""
+    return -2 * float(ndtri(expit(-epsilon / 2))) * (1 + SAFETY)
+
+
+def best_auc(mu: float) -> float:
+    """The best expected AUC of any membership attack on a mu-GDP mechanism: Phi(mu / sqrt 2)."""
+    return float(ndtr(mu / math.sqrt(2)))
+
+
+def best_odds(epsilon: float, delta: float) -> float:
+    """How often, at best, an attacker who starts from even odds guesses right about one unit under (epsilon, delta)-DP."""
+    return (math.exp(epsilon) + delta) / (1 + math.exp(epsilon)) if epsilon < 700 else 1.0
+
+
+def _mass_at_zero(sigma: float) -> float:
+    """P[Y = 0] = 1 / sum_x exp(-x^2 / 2 sigma^2), by Poisson summation (five terms are exact for sigma >= .5)."""
+    ripple = sum(math.exp(-2 * (math.pi * sigma * k) ** 2) for k in range(1, 5))
+    return 1 / (sigma * math.sqrt(2 * math.pi) * (1 + 2 * ripple))
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where `rising` passes from at most 0 to above 0, by bisection from below (the value returned is at or below 0
+    up to one unit in the last place); `low` if it starts above 0."""
+    while rising(high) <= 0:
+        low, high = high, high * 2
+        if high > 1e12:
+            return low
+    for _ in range(200):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if rising(middle) <= 0 else (low, middle)
+    return low

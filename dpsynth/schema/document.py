@@ -1,0 +1,229 @@
+"""From a schema document (JSON or TOML) to a `Schema`, with every fault at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from dpsynth.errors import BadInput, Fault, refuse
+from dpsynth.schema.column import DEFAULT_BINS, MAX_CATEGORIES, PRIVATE_WORDS, PUBLIC_WORDS, SERVED_TYPES, Basis, Column, ColumnType
+from dpsynth.schema.schema import FileFormat, PrivacyUnit, Schema
+
+BASIS_HELP = "start the basis with one of " + ", ".join(PUBLIC_WORDS) + " (public) or " + ", ".join(PRIVATE_WORDS) + " (measured)"
+NULL_IDS = ("drop", "one-unit")
+MAX_BINS = 10_000
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Parse the file at `path`. Raises `BadInput` if it is missing or is neither JSON nor TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(Fault(str(path), "no such schema file", "check the path, or draft one with `dpsynth init TABLE`")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(Fault(str(path), f"cannot be read as text ({type(error).__name__})", "give a JSON or TOML schema")) from None
+    try:
+        document = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise BadInput(Fault(str(path), f"not valid {kind} ({error})", "mend the file at that place")) from None
+    if not isinstance(document, dict):
+        raise BadInput(Fault(str(path), "not a schema", 'write an object with "name", "privacy_unit" and "columns"'))
+    return document
+
+
+def schema_from_document(document: dict[str, Any], where: str) -> Schema:
+    """Build the schema. Raises `BadInput` naming each column at fault and the line to write."""
+    faults: list[Fault] = []
+    columns = _columns(document, where, faults)
+    unit = _unit(document, columns, where, faults)
+    n_public, source = _n_public(document, where, faults)
+    name = document.get("name")
+    if not isinstance(name, str) or not name:
+        faults.append(Fault(where, "the table has no name", 'write name = "my_table"'))
+    target = document.get("target")
+    if target is not None and target not in {c.name for c in columns}:
+        faults.append(Fault(where, f"target {target!r} is not a column", "name one of the columns"))
+    file = _file(document, where, faults)
+    refuse(faults)
+    return Schema(str(name), columns, unit, file, str(document.get("title", "")), target, n_public, source)
+
+
+def _columns(document: dict[str, Any], where: str, faults: list[Fault]) -> tuple[Column, ...]:
+    entries = document.get("columns")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        faults.append(Fault(where, "no columns", 'write one [[columns]] table with "name" and "type" for each column'))
+        return ()
+    columns = []
+    for position, entry in enumerate(entries, 1):
+        name = entry.get("name")
+        if not isinstance(name, str) or not name:
+            faults.append(Fault(where, f"column {position} has no name", 'write name = "..."'))
+            continue
+        found = list(_column_faults(entry, f"{where}, column {name!r}"))
+        faults.extend(found)
+        if not found:
+            columns.append(_column(entry))
+    names = [e.get("name") for e in entries]
+    faults.extend(
+        Fault(f"{where}, column {name!r}", "declared more than once", "keep one of them")
+        for name in sorted({str(n) for n in names if names.count(n) > 1})
+    )
+    if columns and not faults and not any(c.is_synthesised for c in columns):
+        faults.append(Fault(where, "every column is an id", "declare a type other than id for what is to be synthesised"))
+    return tuple(columns)
+
+
+def _column_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    kind = entry.get("type")
+    if kind not in SERVED_TYPES:
+        served = ", ".join(SERVED_TYPES)
+        yield Fault(where, f"type {kind!r} is not served", f"write one of {served} (id leaves the column out)")
+        return
+    if kind in ("categorical", "ordinal"):
+        yield from _basis_faults(entry, "categories", where)
+        yield from _categories_faults(entry, where)
+    if kind in ("integer", "continuous"):
+        yield from _basis_faults(entry, "bounds", where)
+        yield from _bounds_faults(entry, where)
+        yield from _bins_faults(entry, where)
+    if entry.get("on_unknown", "missing") not in ("missing", "other"):
+        yield Fault(where, "on_unknown is neither missing nor other", 'write on_unknown = "missing"')
+    if not all(isinstance(m, str) for m in _listed(entry.get("missing"))):
+        yield Fault(where, "a missing marker is not text", 'write missing = "?" or missing = ["?", "N"]')
+
+
+def _basis_faults(entry: dict[str, Any], fact: str, where: str) -> Iterator[Fault]:
+    basis = entry.get(f"{fact}_basis")
+    if basis is None:
+        if entry.get(fact) is not None:
+            yield Fault(where, f"{fact} without a basis", f'write {fact}_basis = "publisher" or where else they are known from')
+    elif not isinstance(basis, str) or not Basis(basis).known:
+        yield Fault(where, f"{fact}_basis {basis!r} is not a known basis", BASIS_HELP)
+    elif Basis(basis).public and entry.get(fact) is None:
+        yield Fault(where, f"{fact}_basis is public but there are no {fact}", f'write the {fact}, or {fact}_basis = "measure"')
+
+
+def _categories_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    categories = entry.get("categories")
+    if categories is None:
+        return
+    if not isinstance(categories, list) or not categories or not all(isinstance(c, str) for c in categories):
+        yield Fault(where, "categories is not a list of texts", 'write categories = ["a", "b"]')
+    elif len(set(categories)) < len(categories):
+        yield Fault(where, "a category is listed twice", "keep one of them")
+    elif len(categories) > MAX_CATEGORIES:
+        yield Fault(where, f"{len(categories):,} categories, more than {MAX_CATEGORIES:,}", 'write type = "id", or group them')
+    elif set(categories) & set(_listed(entry.get("missing"))):
+        yield Fault(where, "a category is also a missing marker", "drop it from one of the two lists")
+
+
+def _bounds_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    bounds = entry.get("bounds")
+    if bounds is not None:
+        if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_is_number, bounds)):
+            yield Fault(where, "bounds are not two finite numbers", "write bounds = [0, 100]")
+        elif bounds[0] >= bounds[1]:
+            yield Fault(where, "the lower bound is not below the upper one", "write bounds = [low, high] with low < high")
+        elif entry["type"] == "integer" and any(b != int(b) for b in bounds):
+            yield Fault(where, "an integer column has fractional bounds", "write whole numbers")
+    if not all(map(_is_number, _listed(entry.get("special")))):
+        yield Fault(where, "special values are not finite numbers", "write special = [-1]")
+
+
+def _bins_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    bins = entry.get("bins", DEFAULT_BINS)
+    if not isinstance(bins, int) or isinstance(bins, bool) or not 1 <= bins <= MAX_BINS:
+        yield Fault(where, f"bins is not a whole number from 1 to {MAX_BINS:,}", f"write bins = {DEFAULT_BINS}")
+
+
+def _column(entry: dict[str, Any]) -> Column:
+    """A column from an entry without faults."""
+    kind: ColumnType = next(t for t in get_args(ColumnType) if t == entry["type"])
+    categories, categories_basis = _declared(entry, "categories")
+    bounds, bounds_basis = _declared(entry, "bounds")
+    return Column(
+        name=entry["name"],
+        type=kind,
+        categories=categories if categories_basis.public else None,
+        observed_categories=None if categories_basis.public else categories,
+        categories_basis=categories_basis if kind in ("categorical", "ordinal") else None,
+        bounds=_pair(bounds) if bounds_basis.public else None,
+        observed_bounds=None if bounds_basis.public else _pair(bounds),
+        bounds_basis=bounds_basis if kind in ("integer", "continuous") else None,
+        missing=tuple(_listed(entry.get("missing"))),
+        special=tuple(float(v) for v in _listed(entry.get("special"))),
+        bins=entry.get("bins", DEFAULT_BINS),
+        on_unknown=entry.get("on_unknown", "missing"),
+        description=str(entry.get("description", "")),
+    )
+
+
+def _declared(entry: dict[str, Any], fact: str) -> tuple[tuple[Any, ...] | None, Basis]:
+    value = entry.get(fact)
+    return (None if value is None else tuple(value)), Basis(entry.get(f"{fact}_basis", "measure"))
+
+
+def _pair(bounds: tuple[Any, ...] | None) -> tuple[float, float] | None:
+    return None if bounds is None else (float(bounds[0]), float(bounds[1]))
+
+
+def _unit(document: dict[str, Any], columns: tuple[Column, ...], where: str, faults: list[Fault]) -> PrivacyUnit:
+    nobody = PrivacyUnit("row")
+    entry = document.get("privacy_unit")
+    if not isinstance(entry, dict) or not isinstance(entry.get("unit"), str):
+        faults.append(Fault(where, "no privacy unit", 'write privacy_unit = {unit = "row"} or {unit = "person", columns = ["id"], max_rows = 5}'))
+        return nobody
+    if entry["unit"] == "row":
+        ids = [c.name for c in columns if c.type == "id"]
+        declared = document.get("one_row_per_person")
+        if ids and not (isinstance(declared, dict) and Basis(str(declared.get("basis", ""))).public):
+            faults.append(
+                Fault(where, f"the unit is a row but {ids[0]!r} is an id", 'write one_row_per_person = {basis = "publisher"}, or name it as the unit')
+            )
+        return nobody
+    names, max_rows = entry.get("columns"), entry.get("max_rows", 1)
+    null_ids = entry.get("null_ids", "drop")
+    known = {c.name for c in columns}
+    if not isinstance(names, list) or not names or not set(map(str, names)) <= known:
+        faults.append(Fault(where, "the unit's columns are not columns of the table", 'write columns = ["patient_id"]'))
+        return nobody
+    if not isinstance(max_rows, int) or isinstance(max_rows, bool) or max_rows < 1:
+        faults.append(Fault(where, "max_rows is not a positive whole number", "write max_rows = 5"))
+        return nobody
+    if null_ids not in NULL_IDS:
+        faults.append(Fault(where, "null_ids is neither drop nor one-unit", 'write null_ids = "drop"'))
+    return PrivacyUnit(entry["unit"], tuple(names), max_rows, str(null_ids))
+
+
+def _n_public(document: dict[str, Any], where: str, faults: list[Fault]) -> tuple[int | None, str]:
+    entry = document.get("n_public")
+    if entry is None:
+        return None, ""
+    if not isinstance(entry, dict) or not isinstance(entry.get("value"), int) or isinstance(entry["value"], bool) or not entry.get("source"):
+        faults.append(Fault(where, "n_public has no value and source", 'write n_public = {value = 10000, source = "annual report"}'))
+        return None, ""
+    return entry["value"], str(entry["source"])
+
+
+def _file(document: dict[str, Any], where: str, faults: list[Fault]) -> FileFormat:
+    entry = document.get("file")
+    if not isinstance(entry, dict):
+        return FileFormat()
+    unknown = set(entry) - {"separator", "encoding", "decimal"}
+    if unknown:
+        faults.append(Fault(where, f"[file] has unknown keys {sorted(unknown)}", "use separator, encoding, decimal"))
+        return FileFormat()
+    return FileFormat(**{k: str(v) for k, v in entry.items()})
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,108 @@
+"""What all generators share: one request, one grant, then measurements, then a model that no longer knows the rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from dpsynth.encoding import Codec, needs_events, released_attributes
+from dpsynth.errors import BadInput, Fault
+from dpsynth.graphical import Domain, GraphicalModel, Measurement
+from dpsynth.privacy import Attribute, PrivateTable, Request
+from dpsynth.privacy.cost import require_budget
+from dpsynth.privacy.table import single_use
+from dpsynth.schema import Column, Schema
+from dpsynth.synthesizers.model import Model
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a generator makes of its answers."""
+
+    graphical: GraphicalModel
+    codec: Codec
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class Generator(ABC):
+    """A differentially private generator of tables.
+
+    Args:
+        epsilon, delta: the guarantee of one fit, under adding or removing one privacy unit.
+
+    Raises:
+        BadInput: a budget that is none.
+    """
+
+    epsilon: float
+    delta: float
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        require_budget(self.epsilon, self.delta)
+
+    def request(self, schema: Schema) -> Request:
+        """What a fit on a table of this schema asks of the budget."""
+        return Request(self.epsilon, self.delta, needs_events(schema), self.name)
+
+    def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:
+        """Charge the whole budget, then measure, then estimate.
+
+        Args:
+            rows: a frame with its `schema` (an in-memory budget for this one fit), or `ledger.table(frame, schema)`.
+
+        Raises:
+            BudgetExceeded: before any row is read.
+            BadInput: the frame's columns are not the schema's.
+        """
+        table = rows if isinstance(rows, PrivateTable) else single_use(rows, _checked(rows, schema))
+        granted = table.grant(self.request(table.schema))
+        fitted = self._measure(table, released_attributes(table))
+        return Model(
+            schema=table.schema.with_columns(_released_columns(table.schema, fitted.codec)),
+            codec=fitted.codec,
+            graphical=fitted.graphical,
+            measurements=fitted.measurements,
+            generator=self.name,
+            epsilon=self.epsilon,
+            delta=self.delta,
+            granted=granted,
+            spent=table.spent,
+            events=tuple(table.events),
+            stamp=table.stamp,
+        )
+
+    @abstractmethod
+    def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
+        """Spend what is left of the grant on measurements and fit a model to them."""
+
+
+def domain_of(attributes: Sequence[Attribute]) -> Domain:
+    return Domain(tuple(a.column.name for a in attributes), tuple(a.size for a in attributes))
+
+
+def measure(table: PrivateTable, clique: Sequence[Attribute], mu_squared: float) -> Measurement:
+    """One noisy marginal at a cost of at most `mu_squared`."""
+    sigma = table.sigma(mu_squared)
+    counts = table.marginal(clique, sigma)
+    return Measurement(tuple(a.column.name for a in clique), counts.astype(np.float64), sigma)
+
+
+def _checked(frame: pd.DataFrame, schema: Schema | None) -> Schema:
+    if schema is None:
+        raise BadInput(Fault("schema", "not given", "pass fit(frame, schema), or fit(ledger.table(frame, schema))"))
+    absent = [n for n in schema.names if n not in frame.columns]
+    if absent:
+        raise BadInput([Fault(f"column {n!r}", "in the schema but not in the table", "add it, or drop it from the schema") for n in absent])
+    return schema
+
+
+def _released_columns(schema: Schema, codec: Codec) -> tuple[Column, ...]:
+    released = {a.column.name: a.column for a in codec.attributes}
+    return tuple(released.get(c.name, c) for c in schema.columns)
