@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -108,3 +109,17 @@ def restore(column: Any, document: dict[str, Any]) -> Decoder:
         return Decoder(base)
     weights = document["weights"]
     return Decoder(Merged(base, tuple(document["groups"])), None if weights is None else np.array(weights, dtype=float))
+
+
+def labels(attribute: Attribute) -> list[str]:
+    """A name for each code, in words: a category, a bin, a special value, `missing`; the members of a merged group."""
+    if isinstance(attribute, Merged):
+        base = labels(attribute.base)
+        members = [[b for b, g in zip(base, attribute.groups, strict=True) if g == group] for group in range(attribute.size)]
+        return [m[0] if len(m) == 1 else f"any of {len(m)} rare values" for m in members]
+    if isinstance(attribute, Categories):
+        return [*attribute.categories, *(["other"] if attribute.has_other else []), "missing"]
+    if isinstance(attribute, Bins):
+        bins = [f"{a:g} to {b:g}" for a, b in pairwise(attribute.edges)]
+        return [*bins, *(f"exactly {s:g}" for s in attribute.special), "missing"]
+    raise TypeError(f"no labels for {type(attribute).__name__}")

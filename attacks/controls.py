@@ -1,0 +1,75 @@
+"""Positive controls: leaks of a known size, planted in this very data. An attack that misses its own is void.
+
+Each takes the evidence and gives a synthetic table with the leak.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+
+from attacks.evidence import Codes, Evidence, Floats, Index, Table
+from attacks.membership import Coding, Tree
+from attacks.nearest import Flags, rare_cells, rare_rows
+
+Cells = TypeVar("Cells", Floats, Codes)
+
+COPIED = 0.02
+REDRAWN = 0.5
+
+
+def full_copy(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """The training table itself."""
+    return evidence.train
+
+
+def copies_of_rare_rows(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """2 % of the synthetic rows replaced by copies of members that stand alone."""
+    return _with_copies(evidence, rare_rows(evidence), rng)
+
+
+def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """2 % of the synthetic rows replaced by copies of members with a value of their own."""
+    return _with_copies(evidence, rare_cells(evidence).any(axis=1), rng)
+
+
+def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """Training rows of which half the cells are redrawn from the synthetic table's columns."""
+    rows = len(evidence.synthetic)
+    copies = evidence.train.take(rng.integers(len(evidence.train), size=rows))
+    return Table(_redrawn(copies.numbers, evidence.synthetic.numbers, rng), _redrawn(copies.codes, evidence.synthetic.codes, rng))
+
+
+def unnoised_tree(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """Rows sampled from the two-way marginals of the training table without noise."""
+    coding = Coding.of(evidence.train)
+    codes = coding.encode(evidence.train)
+    drawn = Tree.fit(codes, coding.sizes).sample(len(evidence.synthetic), rng)
+    rows = np.column_stack([_row_with_code(codes[:, j], drawn[:, j], rng) for j in range(codes.shape[1])])
+    numeric = evidence.train.numbers.shape[1]
+    return Table(
+        np.take_along_axis(evidence.train.numbers, rows[:, :numeric], axis=0),
+        np.take_along_axis(evidence.train.codes, rows[:, numeric:], axis=0),
+    )
+
+
+def _with_copies(evidence: Evidence, rare: Flags, rng: np.random.Generator) -> Table:
+    chosen = rng.permutation(np.flatnonzero(rare[: len(evidence.members)]))
+    chosen = chosen[: max(1, round(COPIED * len(evidence.synthetic)))]
+    kept = rng.permutation(len(evidence.synthetic))[len(chosen) :]
+    return evidence.synthetic.take(kept).then(evidence.members.take(chosen))
+
+
+def _redrawn(cells: Cells, source: Cells, rng: np.random.Generator) -> Cells:
+    other = np.take_along_axis(source, rng.integers(len(source), size=cells.shape), axis=0)
+    return np.where(rng.random(cells.shape) < REDRAWN, other, cells)
+
+
+def _row_with_code(codes: Index, wanted: Index, rng: np.random.Generator) -> Index:
+    """For each wanted code a random row that has it, or any row if none has."""
+    order = np.argsort(codes, kind="stable")
+    start = np.searchsorted(codes[order], wanted, side="left")
+    end = np.searchsorted(codes[order], wanted, side="right")
+    place = start + (rng.random(len(wanted)) * (end - start)).astype(np.int64)
+    return np.asarray(order[np.minimum(place, len(codes) - 1)])

@@ -1,0 +1,184 @@
+"""What the red team may look at: typed tables of members, controls, reference and synthetic rows.
+
+The tables share one coding, so that a cell of one can be compared with a cell of another. Reading never
+fails on what cells hold. An attacker is not bound by the schema's list of categories or by its bounds:
+an unlisted value gets a code of its own and a number is not clipped, since either may be what leaked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dpsynth.errors import Fault, refuse
+from dpsynth.schema.cells import State, read_categories, read_numbers, read_text
+from dpsynth.schema.column import Column
+from dpsynth.schema.schema import PrivacyUnit, Schema
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int32]
+Index = npt.NDArray[np.int64]
+
+MAX_POOL = 8_000
+LARGEST = 1e150
+
+
+@dataclass(frozen=True)
+class Table:
+    """Typed rows.
+
+    Attributes:
+        numbers: shape (n, numeric columns), NaN where missing.
+        codes: shape (n, categorical columns), -1 where missing.
+    """
+
+    numbers: Floats
+    codes: Codes
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def width(self) -> int:
+        return self.numbers.shape[1] + self.codes.shape[1]
+
+    def take(self, rows: Index) -> Table:
+        return Table(self.numbers[rows], self.codes[rows])
+
+    def then(self, other: Table) -> Table:
+        """These rows followed by the other's."""
+        return Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.codes, other.codes]))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the attacks may use.
+
+    Attributes:
+        members: targets that were trained on, one row a privacy unit.
+        controls: targets that were not, one row a privacy unit; empty where there is no control.
+        reference: rows the attacker knows from elsewhere; empty where there are none.
+        synthetic: the table under attack.
+        train: all rows that were trained on; only positive controls read it.
+        names: the columns attacked, the numeric ones first, in the order of `Table`.
+    """
+
+    members: Table
+    controls: Table
+    reference: Table
+    synthetic: Table
+    train: Table
+    names: tuple[str, ...]
+
+    @classmethod
+    def collect(
+        cls,
+        train: pd.DataFrame,
+        control: pd.DataFrame | None,
+        synthetic: pd.DataFrame,
+        schema: Schema,
+        reference: pd.DataFrame | None,
+        rng: np.random.Generator,
+        max_pool: int = MAX_POOL,
+    ) -> Evidence:
+        """Read the tables (raw-looking cells, text or typed) with the columns of `schema`; ids are left out.
+
+        The pools hold at most `max_pool` units each, drawn at random. Without a reference, half of the
+        control stands in for it. Raises `BadInput` if a table lacks a column; never for what cells hold.
+        """
+        control = train.iloc[:0] if control is None else control
+        outside = control.iloc[:0] if reference is None else reference
+        frames = {"train": train, "control": control, "synthetic": synthetic, "reference": outside}
+        refuse(_faults(frames, schema, with_units=("train", "control")))
+        tables = _read(frames, schema)
+        members = _one_row_per_unit(train, schema.unit, rng)
+        controls = _one_row_per_unit(control, schema.unit, rng)
+        aside = tables["reference"]
+        if reference is None:
+            half = len(controls) // 2
+            aside, controls = tables["control"].take(controls[:half]), controls[half:]
+        return cls(
+            members=tables["train"].take(members[:max_pool]),
+            controls=tables["control"].take(controls[:max_pool]),
+            reference=aside,
+            synthetic=tables["synthetic"],
+            train=tables["train"],
+            names=tuple(c.name for c in _ordered(schema)),
+        )
+
+    @property
+    def pool(self) -> Table:
+        """All targets, members first: what uniqueness is judged in, so that it cannot know who is a member."""
+        return self.members.then(self.controls)
+
+    def against(self, synthetic: Table) -> Evidence:
+        """The same targets with another synthetic table: how positive controls are planted."""
+        return replace(self, synthetic=synthetic)
+
+    def equal_pools(self, rng: np.random.Generator) -> tuple[Table, Table]:
+        """Members and controls cut at random to the size of the smaller pool."""
+        size = min(len(self.members), len(self.controls))
+        return tuple(t.take(rng.permutation(len(t))[:size]) for t in (self.members, self.controls))  # type: ignore[return-value]
+
+
+def _faults(frames: Mapping[str, pd.DataFrame], schema: Schema, with_units: Sequence[str]) -> list[Fault]:
+    faults = []
+    for role, frame in frames.items():
+        wanted = [c.name for c in schema.synthesised] + (list(schema.unit.columns) if role in with_units else [])
+        faults += [Fault(f"{role} table, column {n!r}", "missing", "add it, or take it out of the schema") for n in wanted if n not in frame.columns]
+        faults += [
+            Fault(f"{role} table, column {n!r}", "appears more than once", "keep one")
+            for n in wanted
+            if n in frame.columns and isinstance(frame[n], pd.DataFrame)
+        ]
+    return faults
+
+
+def _ordered(schema: Schema) -> list[Column]:
+    return sorted(schema.synthesised, key=lambda c: not c.is_number)
+
+
+def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table]:
+    """Read each column once over all tables, so that equal cells get equal codes."""
+    numbers, codes = [], []
+    for column in _ordered(schema):
+        cells = pd.concat([f[column.name].astype(object) for f in frames.values()], ignore_index=True)
+        if column.is_number:
+            numbers.append(_numbers(cells, column, schema.file.decimal))
+        else:
+            codes.append(_codes(cells, column))
+    sizes = [len(f) for f in frames.values()]
+    total = sum(sizes)
+    whole = Table(
+        np.column_stack(numbers) if numbers else np.empty((total, 0)),
+        np.column_stack(codes) if codes else np.empty((total, 0), dtype=np.int32),
+    )
+    ends = np.cumsum([0, *sizes])
+    return {role: whole.take(np.arange(a, b)) for role, a, b in zip(frames, ends[:-1], ends[1:], strict=True)}
+
+
+def _numbers(cells: pd.Series, column: Column, decimal: str) -> Floats:
+    values, _ = read_numbers(cells, replace(column, bounds=None), decimal)
+    return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan) + 0.0
+
+
+def _codes(cells: pd.Series, column: Column) -> Codes:
+    listed = column.categories or column.observed_categories or ()
+    _, states = read_categories(cells, column, listed)
+    unlisted = {str(t) for t in read_text(cells[states == State.UNLISTED], column) if t is not None}
+    codes, _ = read_categories(cells, column, [*listed, *sorted(unlisted)])
+    return codes.astype(np.int32)
+
+
+def _one_row_per_unit(frame: pd.DataFrame, unit: PrivacyUnit, rng: np.random.Generator) -> Index:
+    """Positions of one random row of each unit, in random order; rows without an id are left out."""
+    order = rng.permutation(len(frame))
+    if unit.is_row or not len(frame):
+        return order
+    ids = frame[list(unit.columns)].iloc[order].astype(str).reset_index(drop=True)
+    known = frame[list(unit.columns)].iloc[order].notna().all(axis=1).to_numpy() & (ids != "").all(axis=1).to_numpy()
+    return order[known & ~ids.duplicated().to_numpy()]

@@ -1,0 +1,157 @@
+"""Did rows, or rare values, of people come out again? Exact match, rare values, distance to the closest record.
+
+Whether a row or a value is rare is judged among all targets, members and controls together, so it cannot
+depend on who is a member: under no leak the hits are spread over both groups by chance alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from attacks.evidence import Evidence, Table
+from attacks.scores import Scores, Unanswerable
+
+Bits = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+FEWEST_RARE = 20
+ISOLATION_STEPS = 10
+
+
+def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
+    """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare.
+
+    Raises `Unanswerable` with fewer than 20 rare members.
+    """
+    rare = rare_rows(evidence)
+    _require_rare(rare[: len(evidence.members)], "rows")
+    hits = np.isin(_keys(evidence.pool), _keys(evidence.synthetic))
+    return Scores.split(np.where(rare, hits, np.nan), evidence)
+
+
+def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
+    """1 where some value that only this target holds appears in the synthetic table, else 0.
+
+    Raises `Unanswerable` with fewer than 20 members that hold such a value.
+    """
+    rare = rare_cells(evidence)
+    _require_rare(rare[: len(evidence.members)].any(axis=1), "values")
+    pool, synthetic = _cell_bits(evidence.pool), _cell_bits(evidence.synthetic)
+    hits = [rare[:, j] & np.isin(pool[:, j], synthetic[:, j]) for j in range(pool.shape[1])]
+    return Scores.split(np.any(hits, axis=0).astype(np.float64), evidence)
+
+
+def distance(evidence: Evidence, rng: np.random.Generator) -> Scores:
+    """How much closer the closest synthetic row is than the closest reference row.
+
+    The reference tells how close a row comes to strangers; without one, minus the distance to the closest
+    synthetic row.
+    """
+    if not len(evidence.synthetic):
+        raise Unanswerable("underpowered", "the synthetic table has no rows")
+    closest = closest_distance(evidence.pool, evidence.synthetic, evidence)
+    if len(evidence.reference):
+        closest = closest - closest_distance(evidence.pool, evidence.reference, evidence)
+    return Scores.split(-closest, evidence)
+
+
+def rare_rows(evidence: Evidence) -> Flags:
+    """Which targets differ from every other target in at least two columns; shape (members + controls,).
+
+    A row that differs from another real row in one column only can be met by chance: a fresh sample of
+    Adult holds one in a dozen of its unique rows. A row that stands alone is hardly ever met so.
+    """
+    cells = _cell_bits(evidence.pool)
+    keys = cells.sum(axis=1, dtype=np.uint64)
+    rare = _single(keys)
+    for j in range(cells.shape[1]):
+        rare &= _single(keys - cells[:, j])
+    return rare
+
+
+def rare_cells(evidence: Evidence) -> Flags:
+    """Which cells hold a value of no other target; shape (targets, columns).
+
+    A number has to lie ten steps of its column from every other target's as well: on the grid of a
+    questionnaire or an instrument, the gaps between people's values are filled by chance.
+    """
+    pool = evidence.pool
+    numbers = [_lone(pool.numbers[:, j]) for j in range(pool.numbers.shape[1])]
+    codes = [_single(pool.codes[:, j]) & (pool.codes[:, j] >= 0) for j in range(pool.codes.shape[1])]
+    return np.column_stack([*numbers, *codes])
+
+
+def closest_distance(targets: Table, rows: Table, evidence: Evidence) -> Floats:
+    """Distance of each target to the closest of `rows`, shape (targets,), in [0, 1].
+
+    The mean over columns of [x != y] for categories and min(|x - y| / (sd/2), 1) for numbers; missing is a value
+    of its own. Gower's distance, but with half a standard deviation in place of the range: on skewed columns all
+    people are close by the range, and a table of half-redrawn copies goes unseen (NHANES: z = 2 against z = 9).
+    """
+    from attacks.kernels import closest
+
+    low, unit = _scale(evidence)
+    return closest(_on_scale(targets, low, unit), np.ascontiguousarray(_on_scale(rows, low, unit).T)) / max(targets.width, 1)
+
+
+def _require_rare(rare: Flags, what: str) -> None:
+    if rare.sum() < FEWEST_RARE:
+        raise Unanswerable("not_applicable", f"fewer than {FEWEST_RARE} members have rare {what}")
+
+
+def _single(values: npt.NDArray[np.generic]) -> Flags:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse] == 1)
+
+
+def _lone(values: Floats) -> Flags:
+    known, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    gaps = np.diff(known[~np.isnan(known)])
+    if not len(gaps):
+        return np.zeros(len(values), dtype=bool)
+    step = np.quantile(gaps, 0.05)
+    wide = np.concatenate([[True], gaps > ISOLATION_STEPS * step, [True]])
+    lone = np.zeros(len(known), dtype=bool)
+    lone[: len(gaps) + 1] = wide[:-1] & wide[1:] & (counts[: len(gaps) + 1] == 1)
+    return lone[inverse]
+
+
+def _cell_bits(table: Table) -> Bits:
+    """A random-looking 64-bit number per cell, equal for equal cells of a column; shape (n, columns).
+
+    Row keys are sums of these, so the key without one column is a subtraction.
+    """
+    numbers = np.where(np.isnan(table.numbers), np.nan, table.numbers).view(np.uint64)
+    cells = np.concatenate([numbers, table.codes.astype(np.int64).view(np.uint64)], axis=1)
+    return _mixed(cells + _mixed(np.arange(1, cells.shape[1] + 1, dtype=np.uint64)))
+
+
+def _keys(table: Table) -> Bits:
+    return np.asarray(_cell_bits(table).sum(axis=1, dtype=np.uint64))
+
+
+def _mixed(bits: Bits) -> Bits:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
+
+
+def _scale(evidence: Evidence) -> tuple[Floats, Floats]:
+    """The least value and half the standard deviation of each numeric column, over all tables."""
+    every = np.concatenate([evidence.pool.numbers, evidence.reference.numbers, evidence.synthetic.numbers])
+    absent = np.isnan(every)
+    counts = np.maximum((~absent).sum(axis=0), 1)
+    mean = np.where(absent, 0.0, every).sum(axis=0) / counts
+    unit = np.sqrt(np.square(np.where(absent, 0.0, every - mean)).sum(axis=0) / counts) / 2
+    low = np.where(absent, np.inf, every).min(axis=0, initial=np.inf)
+    return np.where(np.isfinite(low), low, 0.0), np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
+
+
+def _on_scale(table: Table, low: Floats, unit: Floats) -> npt.NDArray[np.float32]:
+    """Columns such that the distance is the sum of min(|x - y|, 1): missing lies two units off everything."""
+    numbers = (table.numbers - low) / unit
+    scaled = np.concatenate([np.where(np.isnan(numbers), -2.0, numbers), table.codes * 2.0], axis=1)
+    return np.asarray(scaled, dtype=np.float32)

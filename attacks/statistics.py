@@ -1,0 +1,236 @@
+"""Effects with one-sided bounds. Each estimate answers three questions at once.
+
+How large is the effect, could it be as large as the tolerance (`upper`), is it surely larger (`p`)?
+All bounds are one-sided; both ends of `[lower, upper]` hold at the stated confidence on their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+Floats = npt.NDArray[np.float64]
+
+FPR = 0.01
+POWER = 0.80
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect.
+
+    Attributes:
+        effect: the point estimate.
+        lower, upper: one-sided bounds.
+        p: p-value of "the effect is at most the tolerance"; small proves it larger.
+        p_null: p-value of "there is no effect"; small means detected.
+        minimum_detectable: the least tolerance that the upper bound would stay below with 80 % power if
+            there were no leak. A tolerance below it cannot be certified with this many targets.
+    """
+
+    effect: float
+    lower: float
+    upper: float
+    p: float
+    p_null: float
+    minimum_detectable: float
+
+
+def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
+    """Area under the ROC curve, P[member scores higher] + P[tie]/2; shapes (n,), (m,), both at least 2.
+
+    Variance after DeLong, DeLong and Clarke-Pearson (Biometrics 1988), which allows for ties.
+    """
+    n, m = len(members), len(controls)
+    together = stats.rankdata(np.concatenate([members, controls]))
+    wins = (together[:n] - stats.rankdata(members)) / m
+    losses = 1.0 - (together[n:] - stats.rankdata(controls)) / n
+    effect = float(wins.mean())
+    error = math.sqrt(wins.var(ddof=1) / n + losses.var(ddof=1) / m)
+    null_error = math.sqrt((n + m + 1) / (12.0 * n * m))
+    reach = _z(confidence) * error
+    return Estimate(
+        effect=effect,
+        lower=max(effect - reach, 0.0),
+        upper=min(effect + reach, 1.0),
+        p=_upper_tail(effect - tolerance, error),
+        p_null=_upper_tail(effect - 0.5, null_error),
+        minimum_detectable=0.5 + (_z(confidence) + _z(POWER)) * null_error,
+    )
+
+
+def tpr_at_fpr(members: Floats, controls: Floats, tolerance: float, confidence: float, fpr: float = FPR) -> Estimate:
+    """True positive rate at the threshold that a share `fpr` of all non-members passes.
+
+    The threshold is not known: of m controls a Binomial(m, fpr) number K lies above it, so it falls between
+    their K-th and (K+1)-th largest scores. Given K, the rate has the Clopper-Pearson (Beta) distribution of
+    the members beyond. The bounds are quantiles of the mixture over K, each taken at the end of the gap that
+    makes it wider. Ties are split as a coin would. (Generalised fiducial inference; Hannig, Stat. Sinica 2009.)
+    """
+    n, m = len(members), len(controls)
+    beyond = _members_beyond(members, controls)
+    k = np.arange(stats.binom.ppf(1 - 1e-9, m, fpr) + 1).astype(int)
+    k = k[k <= m]
+    weight = stats.binom.pmf(k, m, fpr)
+    weight /= weight.sum()
+    fewest, most = beyond[k], beyond[k + 1]
+
+    def at_most(rate: float) -> float:
+        return float(weight @ stats.beta.cdf(rate, most + 1e-9 + 1, np.maximum(n - most, 1e-9)))
+
+    def at_most_low(rate: float) -> float:
+        return float(weight @ stats.beta.cdf(rate, np.maximum(fewest, 1e-9), n - fewest + 1))
+
+    null_error = math.sqrt(fpr * (1 - fpr) * (1 / n + 1 / m))
+    return Estimate(
+        effect=float(np.interp(fpr * (m + 1), np.arange(m + 2), beyond) / n),
+        lower=_crossing(at_most_low, 1 - confidence),
+        upper=_crossing(at_most, confidence),
+        p=at_most_low(tolerance),
+        p_null=at_most_low(fpr),
+        minimum_detectable=fpr + (_z(confidence) + _z(POWER)) * null_error,
+    )
+
+
+def _members_beyond(members: Floats, controls: Floats) -> Floats:
+    """How many members score above the j-th largest control, j = 0 ... m + 1; shape (m + 2,)."""
+    n, m = len(members), len(controls)
+    rising, ranked = np.sort(members), np.sort(controls)[::-1]
+    above = n - np.searchsorted(rising, ranked, side="right")
+    tied = n - np.searchsorted(rising, ranked, side="left") - above
+    first = m - np.searchsorted(ranked[::-1], ranked, side="right")
+    group = m - np.searchsorted(ranked[::-1], ranked, side="left") - first
+    share = (np.arange(m) - first + 1) / (group + 1)
+    return np.concatenate([[0.0], above + tied * share, [float(n)]])
+
+
+def excess(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
+    """Difference of two shares of hits (0 or 1), members minus controls; shapes (n,), (m,).
+
+    Score bounds after Miettinen and Nurminen (Stat. Med. 1985), sane at 0 of n. Without controls (m = 0)
+    the share itself against a base of zero.
+    """
+    x, n, y, m = float(members.sum()), len(members), float(controls.sum()), len(controls)
+    if m == 0:
+        y, m = 0.0, 10**9
+    pooled = (x + y + 0.5) / (n + m + 1) if m < 10**9 else (x + 0.5) / (n + 1)
+    null_error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    z = _z(confidence)
+
+    def score(delta: float) -> float:
+        return _difference_score(x, n, y, m, delta)
+
+    return Estimate(
+        effect=x / n - y / m,
+        lower=_root(lambda d: score(d) - z, -1.0, x / n - y / m),
+        upper=_root(lambda d: score(d) + z, x / n - y / m, 1.0),
+        p=float(stats.norm.sf(score(tolerance))),
+        p_null=float(stats.norm.sf(score(0.0))),
+        minimum_detectable=(z + _z(POWER)) * null_error,
+    )
+
+
+def _difference_score(x: float, n: int, y: float, m: int, delta: float) -> float:
+    """z of H0: p1 - p2 = delta, the variance at the likeliest pair under H0."""
+    delta = min(max(delta, -1 + 1e-12), 1 - 1e-12)
+    p2 = _restricted_base(x, n, y, m, delta)
+    p1 = min(max(p2 + delta, 0.0), 1.0)
+    variance = (p1 * (1 - p1) / n + p2 * (1 - p2) / m) * (n + m) / (n + m - 1)
+    gap = x / n - y / m - delta
+    return gap / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+
+def _restricted_base(x: float, n: int, y: float, m: int, delta: float) -> float:
+    """The maximum likelihood p2 when p1 = p2 + delta: root of the concave log-likelihood's slope."""
+    low, high = max(0.0, -delta), min(1.0, 1.0 - delta)
+
+    def slope(p: float) -> float:
+        q = p + delta
+        return _pull(x, n, q) + _pull(y, m, p)
+
+    edge = (high - low) * 1e-12
+    return _root(lambda p: -slope(p), low + edge, high - edge)
+
+
+def _pull(hits: float, n: int, p: float) -> float:
+    """Slope of a binomial log-likelihood."""
+    return hits / max(p, 1e-15) - (n - hits) / max(1 - p, 1e-15)
+
+
+def residual_risk(members: Floats, controls: Floats, guesses: int, tolerance: float, confidence: float) -> Estimate:
+    """(a - c)/(1 - c): the share a of guesses that isolate a member, corrected by the share c expected without a leak.
+
+    `members` and `controls`, shapes (n,) and (m,), count for each unit the guesses that isolate it among all
+    n + m; c is the controls' count scaled to n. The variance is that of the counts between units, because a unit
+    isolated by many guesses is one accident and not many; one more success is added, so that none is not proof of
+    none. The risk of Giomi et al. (PoPETs 2023), but not clipped at zero: a clipped zero reads as safety.
+    """
+    n, m, z = len(members), len(controls), _z(confidence)
+    a, c = float(members.sum()) / guesses, min(float(controls.sum()) * n / m / guesses, 0.95)
+    spread = n / guesses * math.sqrt((float(np.square(members).sum() + np.square(controls).sum()) + 1) / (n + m))
+    risk = (a - c) / (1 - c)
+    error = math.hypot(spread / math.sqrt(n), (1 - a) / (1 - c) * spread / math.sqrt(m)) / (1 - c)
+    null_error = spread * math.sqrt(1 / n + 1 / m) / (1 - c)
+    return Estimate(
+        effect=risk,
+        lower=risk - z * error,
+        upper=min(risk + z * error, 1.0),
+        p=_upper_tail(risk - tolerance, error),
+        p_null=_upper_tail(risk, null_error),
+        minimum_detectable=(z + _z(POWER)) * null_error,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Scand. J. Stat. 1979), in the order given."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return [float(v) for v in adjusted]
+
+
+def exchangeability(statistics: Floats, n_members: int, rng: np.random.Generator, permutations: int = 999) -> float:
+    """Exact p-value of "membership labels are exchangeable given all scores".
+
+    `statistics` has shape (k, targets), members first: each row is summed over the members, one matrix of
+    permuted labels serves all rows, and the least of the k p-values is compared with its own permutation
+    distribution (min-p, Westfall and Young 1993), so correlation between attacks costs no power.
+    """
+    targets = statistics.shape[1]
+    labels = np.zeros((permutations + 1, targets), dtype=np.float32)
+    labels[:, :n_members] = 1.0
+    labels[1:] = rng.permuted(labels[1:], axis=1)
+    sums = np.round(statistics @ labels.T.astype(np.float64), 9)
+    p = np.array([stats.rankdata(-row, method="max") for row in sums]) / (permutations + 1)
+    least = p.min(axis=0)
+    return float(np.mean(least <= least[0]))
+
+
+def _z(confidence: float) -> float:
+    return float(stats.norm.ppf(confidence))
+
+
+def _upper_tail(gap: float, error: float) -> float:
+    if error == 0:
+        return 0.0 if gap > 0 else 1.0
+    return float(stats.norm.sf(gap / error))
+
+
+def _crossing(cumulative: Callable[[float], float], level: float) -> float:
+    """Where a distribution function on [0, 1] reaches a level."""
+    return _root(lambda rate: cumulative(rate) - level, 0.0, 1.0)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """The root of a monotone function, or the end nearer to it when it has none inside."""
+    at_low, at_high = function(low), function(high)
+    if at_low == 0 or at_low * at_high > 0:
+        return low if abs(at_low) <= abs(at_high) else high
+    return float(optimize.brentq(function, low, high, xtol=1e-10))

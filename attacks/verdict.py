@@ -1,0 +1,188 @@
+"""The gate's decision: a pure function of endpoints, policy and claim. It fails closed.
+
+    FAIL          a leak above the tolerance is proved (Holm-adjusted over the endpoints), or the claimed
+                  (epsilon, delta) is refuted or above the policy's, or, without a claim of differential privacy,
+                  members are told from controls at all
+    INCONCLUSIVE  otherwise, if any evidence that a PASS needs is missing, broken, too weak or above the tolerance
+    PASS          every required endpoint's upper bound is below its tolerance, every positive control was seen
+
+All upper bounds must be below their tolerances at once, so they need no correction (intersection-union test);
+any one proof of a leak suffices for FAIL, so those do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from attacks.claim import Claim
+from attacks.policy import Policy
+from attacks.result import Endpoint
+from attacks.statistics import holm
+from dpsynth.errors import BadInput, Fault
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+NEXT = {
+    "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
+    "upper_bound": "hold back more units as controls, or lower epsilon",
+    "claim_violated": "the generator or its accounting has a fault: audit it; do not hand this table out",
+    "epsilon": "claim and spend less, or use a policy that allows more",
+    "exchangeability": "train a generator with differential privacy",
+    "missing_evidence": "run the whole suite",
+    "attack_failed": "read the log, mend what broke the attack, and resume",
+    "underpowered": "hold back more units as controls",
+    "assay_failed": "the attack cannot see a planted leak in this data: hold back more units as controls",
+    "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
+    "no_control": "hold back a control table: `dpsynth split`",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a verdict is not PASS: a code for machines, words and the next step for people."""
+
+    code: str
+    attack: str | None
+    column: str | None
+    words: str
+    next: str
+
+    def document(self) -> dict[str, str | None]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome, its reasons (none for PASS), and the endpoints with their adjusted p-values."""
+
+    outcome: Outcome
+    reasons: tuple[Reason, ...]
+    endpoints: tuple[Endpoint, ...]
+
+
+def decide(
+    endpoints: Sequence[Endpoint],
+    policy: Policy,
+    claim: Claim | None = None,
+    *,
+    exchangeability_p: float | None,
+    blind_p: float | None,
+    claim_p: float | None,
+    has_control: bool,
+) -> Verdict:
+    """Judge. A p-value that is None was not obtained, which can only count against a PASS."""
+    adjusted = _adjusted(endpoints)
+    proofs = [
+        *_leaks(adjusted, policy),
+        *_broken_claim(policy, claim, claim_p),
+        *_told_apart(policy, claim, exchangeability_p),
+    ]
+    doubts = [
+        *_controls_missing(has_control),
+        *_split_biased(policy, blind_p, has_control),
+        *_tests_missing(claim, claim_p, exchangeability_p, has_control),
+        *_doubts(adjusted, policy),
+    ]
+    outcome: Outcome = "FAIL" if proofs else "INCONCLUSIVE" if doubts else "PASS"
+    return Verdict(outcome, (*proofs, *doubts), adjusted)
+
+
+def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
+    """The verdict again, from a parsed attacks.json. Raises `BadInput` if it is not one."""
+    try:
+        endpoints = [Endpoint.from_document(d) for d in document["attacks"]]
+        claim = None if document["claim"] is None else Claim(document["claim"]["epsilon"], document["claim"]["delta"])
+        tests = document["tests"]
+        return decide(
+            endpoints,
+            policy,
+            claim,
+            exchangeability_p=tests["exchangeability_p"],
+            blind_p=tests["blind_p"],
+            claim_p=tests["claim_p"],
+            has_control=tests["has_control"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(Fault("attacks.json", f"not a report of attacks ({type(error).__name__})", "give the file that `dpsynth attack` wrote")) from None
+
+
+def _judged(endpoint: Endpoint) -> bool:
+    return endpoint.role != "descriptive" and endpoint.estimate is not None and endpoint.tolerance is not None
+
+
+def _adjusted(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    p = {e.name: e.estimate.p for e in endpoints if _judged(e) and e.estimate}
+    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    return tuple(replace(e, p_adjusted=adjusted.get(e.name)) for e in endpoints)
+
+
+def _leaks(endpoints: Sequence[Endpoint], policy: Policy) -> Iterator[Reason]:
+    for e in endpoints:
+        if e.p_adjusted is not None and e.p_adjusted < policy.alpha:
+            yield _reason("tolerance_exceeded", e.name, "a leak above the tolerance is proved")
+
+
+def _broken_claim(policy: Policy, claim: Claim | None, claim_p: float | None) -> Iterator[Reason]:
+    if claim and claim.epsilon > policy.max_epsilon:
+        yield Reason("claim_violated", None, None, f"the claimed epsilon is above the policy's {policy.max_epsilon:g}", NEXT["epsilon"])
+    if claim and claim_p is not None and claim_p < policy.claim_alpha:
+        yield _reason("claim_violated", None, "more membership guesses are right than the claimed epsilon and delta allow")
+
+
+def _told_apart(policy: Policy, claim: Claim | None, exchangeability_p: float | None) -> Iterator[Reason]:
+    if claim is None and exchangeability_p is not None and exchangeability_p < policy.exchangeability_alpha:
+        words = "members are told from controls, and nothing bounds by how much"
+        yield Reason("tolerance_exceeded", "exchangeability", None, words, NEXT["exchangeability"])
+
+
+def _controls_missing(has_control: bool) -> Iterator[Reason]:
+    if not has_control:
+        yield _reason("no_control", None, "without rows that were held back, a leak cannot be told from what the population shares")
+
+
+def _split_biased(policy: Policy, blind_p: float | None, has_control: bool) -> Iterator[Reason]:
+    if blind_p is not None and blind_p < policy.blind_alpha:
+        yield _reason("split_biased", "blind", "members differ from controls without the synthetic table")
+    elif blind_p is None and has_control:
+        yield _reason("attack_failed", "blind", "the split was not checked")
+
+
+def _tests_missing(claim: Claim | None, claim_p: float | None, exchangeability_p: float | None, has_control: bool) -> Iterator[Reason]:
+    if has_control and claim is None and exchangeability_p is None:
+        yield _reason("missing_evidence", "exchangeability", "the joint test did not run")
+    if has_control and claim is not None and claim_p is None:
+        yield _reason("missing_evidence", "claim", "the claim was not put to the test")
+
+
+def _doubts(endpoints: Sequence[Endpoint], policy: Policy) -> Iterator[Reason]:
+    by_name = {e.name: e for e in endpoints}
+    for name in policy.required:
+        if name not in by_name or by_name[name].role != "required":
+            yield _reason("missing_evidence", name, "a required attack is not among the results")
+    for e in endpoints:
+        void = e.status == "error" or e.control_detected is False
+        if e.role == "required" or (e.role == "may_fail" and void):
+            yield from _doubt(e, policy)
+
+
+def _doubt(e: Endpoint, policy: Policy) -> Iterator[Reason]:
+    """What stands between an endpoint and a PASS."""
+    if e.status in ("error", "missing"):
+        yield _reason("attack_failed" if e.status == "error" else "missing_evidence", e.name, e.words or "the attack did not run")
+    elif e.status == "underpowered":
+        yield _reason("underpowered", e.name, e.words or "too few targets for this tolerance")
+    elif e.status == "ok":
+        tolerance = policy.tolerance.get(e.name)
+        if e.control_detected is not True:
+            yield _reason("assay_failed", e.name, "the attack did not see the leak planted for it")
+        if tolerance is None or e.estimate is None or e.tolerance != tolerance:
+            yield _reason("missing_evidence", e.name, "not judged by this policy's tolerance")
+        elif e.role == "required" and not e.estimate.upper < tolerance:
+            words = "the upper bound is not below the tolerance"
+            yield Reason("tolerance_exceeded", e.name, None, words, NEXT["upper_bound"])
+
+
+def _reason(code: str, attack: str | None, words: str) -> Reason:
+    return Reason(code, attack, None, words, NEXT[code])

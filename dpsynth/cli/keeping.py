@@ -1,0 +1,149 @@
+"""Commands that keep things: schemas, ledgers, keys, the installation."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from dpsynth.cli.reply import Reply, table
+from dpsynth.cli.words import new_file, number
+from dpsynth.errors import VerificationFailed, refuse
+from dpsynth.privacy.cost import check_budget
+from dpsynth.schema import FileFormat, Schema
+
+
+def init(words: Namespace) -> Reply:
+    from dpsynth.schema.draft import draft, file_types, read_dictionary
+    from dpsynth.tables import FileTable
+
+    source = Path(words.table)
+    header = FileTable(source, FileFormat(separator=words.separator)).header()
+    dictionary = read_dictionary(Path(words.dictionary)) if words.dictionary else {}
+    unit = tuple(words.unit.split(",")) if words.unit else ()
+    text = draft(source.name.split(".")[0], header, unit, file_types(source), dictionary)
+    if words.separator != ",":
+        text = text.replace("\n[[columns]]", f'\n[file]\nseparator = "{words.separator}"\n\n[[columns]]', 1)
+    target = new_file(words.out)
+    target.write_text(text, encoding="utf-8")
+    schema = Schema.load(target)
+    opened = sum(c.is_open for c in schema.columns)
+    lines = [f"{target}: {len(schema.columns)} columns, {opened} of them open (measured under a charge)", f"next: dpsynth schema check {target}"]
+    return Reply(lines, {"schema": str(target), "columns": len(schema.columns), "open": opened})
+
+
+def schema_check(words: Namespace) -> Reply:
+    from dpsynth.encoding.advice import open_points
+
+    schema = Schema.load(words.schema)
+    points = list(open_points(schema))
+    lines = [f"{words.schema}: sound; {len(schema.synthesised)} columns to synthesise, unit {schema.unit.name}"]
+    for point in points:
+        cost = f" (left open it takes {point.epsilon:.3f} of epsilon 1)" if point.epsilon else ""
+        lines += [f"{point.column or 'table'}: {point.what}{cost}", *(f"    {line}" for line in point.line.splitlines())]
+    return Reply(lines, {"schema": schema.name, "open_points": [vars(p) for p in points]})
+
+
+def ledger_create(words: Namespace) -> Reply:
+    from dpsynth.privacy.ledger import Ledger
+
+    epsilon, delta = number(words.epsilon), number(words.delta)
+    refuse(check_budget(epsilon, delta))
+    ledger = Ledger.create(words.path, words.dataset, epsilon, delta)  # type: ignore[arg-type]
+    said = f"{words.path}: all that may ever be spent on {ledger.dataset}: epsilon {epsilon:g} at delta {delta:g}"
+    return Reply([said, "keep it with the table, and back it up: a lost ledger is a spent one"], {"id": ledger.id, "path": words.path})
+
+
+def ledger_show(words: Namespace) -> Reply:
+    from dpsynth.privacy.ledger import Ledger
+
+    ledger = Ledger.open(words.path)
+    events = ledger.events()
+    spent, left = ledger.spent, ledger.largest_epsilon(ledger.delta)
+    grants = [e for e in events if e.kind == "grant"]
+    verdicts = {e.body["release"]: e.body["verdict"] for e in events if e.kind == "verdict"}
+    rows = [[e.at, f"{e.body['epsilon']:g}", f"{e.body['delta']:g}", e.body["purpose"], verdicts.get(e.body["release"], "open")] for e in grants]
+    lines = [
+        f"{ledger.dataset}: epsilon {ledger.epsilon:g} at delta {ledger.delta:g} in all",
+        f"spent: mu^2 {spent.mu**2:.6g} of {ledger.capacity.mu**2:.6g}, as epsilon {spent.epsilon(ledger.delta):.4g} at delta {ledger.delta:g}",
+        f"largest single further release: epsilon {left:.4g} at delta {ledger.delta:g}",
+        "",
+        *table(["when", "epsilon", "delta", "for", "verdict"], rows),
+    ]
+    document = {
+        "id": ledger.id,
+        "dataset": ledger.dataset,
+        "epsilon": ledger.epsilon,
+        "delta": ledger.delta,
+        "spent": {"mu_squared": spent.mu**2, "delta": spent.event_delta, "epsilon": spent.epsilon(ledger.delta)},
+        "largest_epsilon": left,
+        "events": [{"seq": e.seq, "at": e.at, "kind": e.kind, "body": e.body} for e in events],
+    }
+    return Reply(lines, document)
+
+
+def ledger_verify(words: Namespace) -> Reply:
+    from dpsynth.privacy.ledger import Ledger
+
+    if not Path(words.path).is_file():
+        Ledger.open(words.path)
+    try:
+        head = Ledger.verify(words.path)
+    except VerificationFailed as error:
+        raise VerificationFailed(f"{words.path}: {error}; restore it from a backup") from None
+    return Reply([f"{words.path}: the chain of events is whole; its head is {head}"], {"head": head})
+
+
+def ledger_reopen(words: Namespace) -> Reply:
+    from dpsynth.privacy.ledger import Ledger
+
+    Ledger.open(words.path).reopen(words.reason)
+    return Reply([f"{words.path}: open to releases again; the reason is in its history"], {"reopened": True})
+
+
+def key_create(words: Namespace) -> Reply:
+    from dpsynth.release.key import KeyStore
+
+    store = KeyStore.default()
+    store.create()
+    known = store.show()
+    lines = [f"made {store.own_path}", f"fingerprint {known.fingerprint}", f"by telephone: {known.spoken}", "keep a copy of the file somewhere safe"]
+    return Reply(lines, {"fingerprint": known.fingerprint, "path": str(store.own_path)})
+
+
+def key_show(words: Namespace) -> Reply:
+    from dpsynth.release.key import KeyStore
+
+    known = KeyStore.default().show()
+    return Reply([known.fingerprint, f"by telephone: {known.spoken}"], {"fingerprint": known.fingerprint, "spoken": known.spoken})
+
+
+def key_list(words: Namespace) -> Reply:
+    from dpsynth.release.key import KeyStore
+
+    known = KeyStore.default().known()
+    rows = [[k.name, k.fingerprint] for k in known]
+    return Reply(table(["name", "fingerprint"], rows) if rows else ["no keys yet"], {"keys": [{"name": n, "fingerprint": f} for n, f in rows]})
+
+
+def key_export(words: Namespace) -> Reply:
+    from dpsynth.release.key import KeyStore
+
+    known = KeyStore.default().export(Path(words.file))
+    return Reply([f"{words.file}: your public key, fingerprint {known.fingerprint}"], {"fingerprint": known.fingerprint, "file": words.file})
+
+
+def key_trust(words: Namespace) -> Reply:
+    from dpsynth.release.key import KeyStore
+
+    known = KeyStore.default().trust(Path(words.file), words.name)
+    lines = [f"trusted as {known.name}: {known.fingerprint}", f"compare it with the custodian by telephone: {known.spoken}"]
+    return Reply(lines, {"name": known.name, "fingerprint": known.fingerprint})
+
+
+def doctor(words: Namespace) -> Reply:
+    from dpsynth.cli.health import examine
+
+    findings = examine()
+    rows = [[f.what, "ok" if f.works else "no", f.detail] for f in findings]
+    broken = [f for f in findings if f.needed and not f.works]
+    return Reply(table(["what", "works", ""], rows), {"findings": [vars(f) for f in findings]}, 1 if broken else 0)

@@ -1,0 +1,232 @@
+"""Commands of the custodian: demo, plan, release, sample, profile."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpsynth.cli.reply import Reply, Steps, table
+from dpsynth.cli.words import new_file, number, path, whole
+from dpsynth.errors import BadInput, Fault, refuse
+from dpsynth.privacy.cost import check_budget
+from dpsynth.schema import Schema
+
+if TYPE_CHECKING:
+    from dpsynth.release.order import Order
+    from dpsynth.release.pipeline import Outcome
+
+DEMO_EPSILON, DEMO_DELTA = 1.0, 1e-9
+
+
+def demo(words: Namespace) -> Reply:
+    """The main job on the survey; its ledger stands beside the folder."""
+    from dpsynth.privacy.ledger import Ledger
+    from dpsynth.release.key import KeyStore
+    from dpsynth.release.order import Order, check
+    from dpsynth.release.pipeline import STEPS, carry_out
+    from dpsynth.release.verify import verify
+    from dpsynth.tables.survey import SurveyTable, survey_schema
+
+    schema = survey_schema()
+    survey = SurveyTable(schema)
+    survey.header()
+    out = Path(words.out) if words.out else _free_name(Path("dpsynth-demo"))
+    account = out.with_name(f"{out.name}.ledger.db")
+    if out.exists() or account.exists():
+        raise BadInput(Fault(str(out), "exists already", "give another --out"))
+    Ledger.create(account, schema.name, DEMO_EPSILON, DEMO_DELTA)
+    order = Order(survey, schema, account, DEMO_EPSILON, DEMO_DELTA, out)
+    try:
+        check(order)
+    except BadInput:
+        account.unlink()
+        raise
+    outcome = carry_out(order, Steps(STEPS))
+    reply = _outcome(outcome)
+    if outcome.bundle is None:
+        return reply
+    verified = verify(outcome.bundle, KeyStore.default(), None, None, None, None)
+    lines = [*reply.lines, "", "What your partner will see (dpsynth verify):", *verified.lines()]
+    return Reply(lines, reply.document | {"verification": verified.document(), "ledger": str(account)}, reply.exit_code)
+
+
+def release(words: Namespace) -> Reply:
+    from dpsynth.release.order import check
+    from dpsynth.release.pipeline import STEPS, carry_out, resume
+
+    if words.resume:
+        given = [o for o in ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key") if getattr(words, o) is not None]
+        refuse(Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in given)
+        return _outcome(resume(words.resume, progress=Steps(STEPS)))
+    order = _order(words)
+    if not words.dry_run:
+        return _outcome(carry_out(order, Steps(STEPS)))
+    checked = check(order)
+    left = checked.ledger.largest_epsilon(order.delta)
+    lines = [
+        "Nothing is wrong that can be seen before reading cells; nothing was spent.",
+        f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(STEPS)}",
+        f"the ledger would still allow a single release of epsilon {left:.4g} at this delta",
+    ]
+    return Reply(lines, {"dry_run": True, "largest_epsilon": left, "steps": list(STEPS)})
+
+
+def _order(words: Namespace) -> Order:
+    from dpsynth.release.order import Order
+    from dpsynth.tables import open_table
+
+    refuse(
+        Fault(f"--{name}" if name != "table" else "TABLE", "not given", "see `dpsynth release --help`")
+        for name in ("table", "schema", "ledger", "epsilon", "delta", "out")
+        if getattr(words, name) is None
+    )
+    schema = _schema(words.schema, lambda: _standing_faults(words))
+    return Order(
+        table=open_table(words.table, schema),
+        schema=schema,
+        ledger=Path(words.ledger),
+        epsilon=number(words.epsilon),
+        delta=number(words.delta),
+        out=Path(words.out),
+        generator=words.generator,
+        policy=words.policy,
+        rows=whole(words.rows),
+        key=path(words.key),
+        purpose=words.purpose,
+        recipient=words.recipient,
+    )
+
+
+def _standing_faults(words: Namespace) -> list[Fault]:
+    """What can be said of the other arguments when the schema can not be read."""
+    faults = check_budget(number(words.epsilon), number(words.delta))
+    for name in ("table", "ledger"):
+        if not Path(getattr(words, name)).is_file():
+            faults.append(Fault(getattr(words, name), "no such file", f"check the path of the {name}"))
+    return faults
+
+
+def _schema(text: str, others: object) -> Schema:
+    try:
+        return Schema.load(text)
+    except BadInput as error:
+        raise BadInput([*error.faults, *(others() if callable(others) else ())]) from None
+
+
+def _outcome(outcome: Outcome) -> Reply:
+    """A verdict in words, with what to do next."""
+    lines = [f"{outcome.verdict}: {_MEANING[outcome.verdict]}"]
+    for reason in outcome.reasons:
+        about = f" ({reason['attack']})" if reason.get("attack") else ""
+        lines += [f"  {reason['code']}{about}: {reason['words']}", f"    next: {reason['next']}"]
+    if outcome.bundle is not None:
+        from dpsynth.release.key import KeyStore, fingerprint
+        from dpsynth.release.pipeline import signer
+
+        state = Path(outcome.out) / "custodian"
+        lines += [f"send this one file: {outcome.bundle}", f"for your eyes only: {state}/report.html"]
+        if KeyStore.default().own() is not None:
+            lines.append(f"signed with your key {fingerprint(signer(None).public_key())} (dpsynth key export FILE gives it to partners)")
+    else:
+        lines += [f"why, in full (for your eyes only): {outcome.out}/custodian/report.html"]
+    document = {
+        "release": outcome.release,
+        "verdict": outcome.verdict,
+        "reasons": list(outcome.reasons),
+        "out": str(outcome.out),
+        "bundle": None if outcome.bundle is None else str(outcome.bundle),
+    }
+    return Reply(lines, document, outcome.exit_code)
+
+
+_MEANING = {
+    "PASS": "none of the attacks found more than the policy allows",
+    "FAIL": "blocked: an attack proved more than the policy allows",
+    "INCONCLUSIVE": "blocked: the evidence is missing or too weak to let the table out",
+}
+
+
+def plan(words: Namespace) -> Reply:
+    from attacks.policy import Policy
+    from dpsynth.release.plan import predict
+    from dpsynth.synthesizers import generator_named
+
+    schema = Schema.load(words.schema)
+    delta, units = number(words.delta), whole(words.units)
+    epsilons = [number(part) for part in words.epsilon.split(",")]
+    faults = [f for e in epsilons for f in check_budget(e, delta)]
+    if units is not None and (not isinstance(units, int) or units < 1):
+        faults.append(Fault("--units", "not a whole number above 0", "write --units 10000"))
+    refuse(dict.fromkeys(faults))
+    generator_named(words.generator)
+    policy = Policy.load(words.policy)
+    lines = [predict(schema, units, e, delta, policy, words.generator) for e in epsilons]  # type: ignore[arg-type]
+    header = ["epsilon", "column error", "1,000 people as", "attacker right", f"{policy.name}", "seconds", "MB"]
+    rows = [
+        [
+            f"{p.epsilon:g}",
+            f"{p.column_error:.3f}",
+            f"1,000 +- {p.group:,.0f}",
+            f"{100 * p.best_odds:.1f} %",
+            "can pass" if p.can_pass else "cannot pass" + (f" (control share {p.control_share:g} would)" if p.control_share and p.epsilon <= policy.max_epsilon else ""),
+            f"{p.seconds:.0f}",
+            f"{p.megabytes:,.0f}",
+        ]
+        for p in lines
+    ]
+    notes = [
+        "",
+        "column error: expected total variation of one column's distribution, 0 to 1. 1,000 people as: within, 19 times in 20.",
+        "attacker right: at best, guessing about one person from even odds. No row was read.",
+    ]
+    return Reply(table(header, rows) + notes, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
+
+
+def sample(words: Namespace) -> Reply:
+    from dpsynth.release.derived import write_sample
+    from dpsynth.synthesizers.model import load
+
+    rows, seed = whole(words.rows), whole(words.seed)
+    faults = [] if isinstance(rows, int) and rows >= 0 else [Fault("--rows", "not a whole number of at least 0", "write --rows 10000")]
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        faults.append(Fault("--seed", "not a whole number of at least 0", "write --seed 7"))
+    refuse(faults)
+    target, model = new_file(words.out), load(words.model)
+    frame = model.sample(rows, seed)  # type: ignore[arg-type]
+    said = write_sample(frame, model, target)
+    return Reply([f"{len(frame):,} rows in {target}", said], {"rows": len(frame), "out": str(target), "derived_from": model.certificate, "note": said})
+
+
+def profile(words: Namespace) -> Reply:
+    from dpsynth.encoding.profile import profile as measured
+    from dpsynth.encoding.profile import profile_request
+    from dpsynth.privacy.ledger import Ledger
+    from dpsynth.tables import header_faults, open_table
+
+    schema = Schema.load(words.schema)
+    source = open_table(words.table, schema)
+    faults = list(header_faults(source, schema))
+    try:
+        ledger = Ledger.open(words.ledger)
+        delta = ledger.delta if words.delta is None else number(words.delta)
+        faults += check_budget(number(words.epsilon), delta)
+        private = ledger.table(source.rows, schema)
+    except BadInput as error:
+        raise BadInput([*faults, *error.faults]) from None
+    refuse(faults)
+    print("charged look at the cells ...", file=sys.stderr)
+    private.grant(profile_request(number(words.epsilon), delta))  # type: ignore[arg-type]
+    columns = measured(private, schema)
+    states = list(columns[0].shares)
+    rows = [[c.column, *(f"{100 * c.shares[s]:.1f}" for s in states), f"{100 * c.within:.1f}"] for c in columns]
+    advice = [f"{c.column}: {line}" for c in columns for line in c.advice]
+    lines = ["per cent of rows (noised):", *table(["column", *states, "within"], rows), "", *(advice or ["no line of the schema needs changing"])]
+    return Reply(lines, {"columns": [vars(c) for c in columns]})
+
+
+def _free_name(wanted: Path) -> Path:
+    taken = (p for p in (wanted, *(wanted.with_name(f"{wanted.name}-{i}") for i in count(2))))
+    return next(p for p in taken if not p.exists() and not p.with_name(f"{p.name}.ledger.db").exists())

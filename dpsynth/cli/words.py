@@ -1,0 +1,37 @@
+"""From the command line's text to values; what is no value is returned as it is, for the check that names all faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dpsynth.errors import BadInput, Fault
+
+
+def number(text: str | None) -> float | str | None:
+    """A float, or the text itself if it is none."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def whole(text: str | None) -> int | str | None:
+    """An int, or the text itself if it is none."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
+def path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def new_file(text: str) -> Path:
+    """A path where nothing stands yet, in a folder that exists. Raises `BadInput`."""
+    target = Path(text)
+    if target.exists():
+        raise BadInput(Fault(text, "exists already", "give another name"))
+    if not target.absolute().parent.is_dir():
+        raise BadInput(Fault(text, "its folder does not exist", "make the folder first"))
+    return target

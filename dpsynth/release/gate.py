@@ -1,0 +1,45 @@
+"""The gate's own room: it reads rows, outside the DP guarantee, and hands the split to the attacks.
+
+What it learns goes to the custodian's folder; to the public goes the one verdict.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dpsynth.release.split import Split
+from dpsynth.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attacks.policy import Policy
+    from attacks.suite import Report
+
+STEPS = 100
+
+
+def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy, claim: tuple[float, float], seed: int) -> dict[str, Any]:
+    """Attack the candidate rows with what was held back. The attacks' document, with the verdict and its reasons.
+
+    `claim` is the (epsilon, delta) the rows were made under; `seed` is the run's own, so that a resumed run can not
+    draw another verdict.
+    """
+    from attacks.suite import Claim, evaluate
+
+    report = evaluate(split.train, split.control, candidate, schema, split.reference, policy=policy, claim=Claim(*claim), seed=seed)
+    return report.document() | {"roc": roc_curves(report)}
+
+
+def roc_curves(report: Report) -> list[dict[str, Any]]:
+    """For each attack that scores targets, the share of members above each of a hundred quantiles of the controls."""
+    curves = []
+    for name, scores in report.scores.items():
+        members, controls = scores.targets()
+        if len(members) and len(controls) and np.unique(controls).size > STEPS // 10:
+            cuts = np.quantile(controls, np.linspace(1, 0, STEPS + 1))
+            fpr, tpr = ((1 - np.searchsorted(np.sort(s), cuts, side="left") / len(s)).tolist() for s in (controls, members))
+            curves.append({"attack": name, "fpr": fpr, "tpr": tpr})
+    return curves

@@ -1,0 +1,136 @@
+"""What a release is asked to do, and the preflight: everything that can be known to be wrong before a cell is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpsynth.errors import BadInput, DpsynthError, Fault, refuse
+from dpsynth.privacy.cost import check_budget
+from dpsynth.privacy.ledger import Ledger, require_population
+from dpsynth.release.key import KeyStore, load_private
+from dpsynth.schema import Schema
+from dpsynth.tables import Table
+from dpsynth.tables.source import header_faults
+
+if TYPE_CHECKING:
+    from attacks.policy import Policy
+    from dpsynth.synthesizers import Generator
+
+MAX_ROWS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """A release as asked for: nothing in it has been checked yet.
+
+    `ledger` is the ledger's path; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
+    total); `key` a private key file (None: the custodian's own); `out` the folder to make.
+    """
+
+    table: Table
+    schema: Schema
+    ledger: Path
+    epsilon: Any
+    delta: Any
+    out: Path
+    generator: str = "mst"
+    policy: str = "partner-contract"
+    rows: Any = None
+    key: Path | None = None
+    purpose: str = ""
+    recipient: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The parts that a checked order names, opened."""
+
+    ledger: Ledger
+    generator: Generator
+    policy: Policy
+
+
+def check(order: Order) -> Checked:
+    """Preflight. Spends nothing and leaves nothing behind.
+
+    Raises:
+        BadInput: with every fault that was found.
+        BudgetExceeded: the order is sound, but the ledger would refuse it.
+    """
+    from attacks.policy import Policy
+    from dpsynth.errors import BudgetExceeded
+    from dpsynth.synthesizers import generator_named
+
+    faults = list(_faults(order))
+    kind = _collected(faults, lambda: generator_named(order.generator))
+    policy = _collected(faults, lambda: Policy.load(order.policy))
+    ledger = _collected(faults, lambda: _opened(order))
+    if policy is not None and not check_budget(order.epsilon, order.delta) and order.epsilon > policy.max_epsilon:
+        faults.append(Fault("epsilon", f"above the {policy.max_epsilon:g} that policy {policy.name} allows", "ask for less, or choose another policy"))
+    refuse(faults)
+    assert kind is not None and policy is not None and ledger is not None
+    generator = kind(order.epsilon, order.delta)
+    refusal = ledger.refusal(generator.request(order.schema))
+    if refusal:
+        raise BudgetExceeded(refusal)
+    return Checked(ledger, generator, policy)
+
+
+def _faults(order: Order) -> Iterator[Fault]:
+    yield from header_faults(order.table, order.schema)
+    yield from check_budget(order.epsilon, order.delta)
+    units = order.schema.n_public
+    if units and not check_budget(1.0, order.delta) and order.delta > 1 / units:
+        yield Fault("delta", f"above 1 / {units:,} units: it would allow giving one of them away whole", f"write at most {1 / units:.0e}")
+    if order.rows is not None and (not isinstance(order.rows, int) or isinstance(order.rows, bool) or not 1 <= order.rows <= MAX_ROWS):
+        yield Fault("rows", f"not a whole number from 1 to {MAX_ROWS:,}", "write for example 10000")
+    yield from _out_faults(order.out)
+    if order.key is not None:
+        yield from _raised(lambda: load_private(order.key or Path()))
+    else:
+        yield from _raised(lambda: KeyStore.default().own())
+    yield from _attack_faults()
+
+
+def _out_faults(out: Path) -> Iterator[Fault]:
+    if out.exists() or out.is_symlink():
+        yield Fault(str(out), "exists already", "give a new folder, or go on with --resume")
+        return
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if not parent.is_dir():
+        yield Fault(str(out), f"cannot be made: {parent} is not a folder", "give a path below a writable folder")
+
+
+def _attack_faults() -> Iterator[Fault]:
+    from attacks.suite import required_imports
+
+    missing = required_imports()
+    if missing:
+        yield Fault("attacks", f"the gate needs {', '.join(missing)}", 'pip install "dpsynth[attacks]"')
+
+
+def _opened(order: Order) -> Ledger:
+    ledger = Ledger.open(order.ledger)
+    require_population(ledger, order.schema)
+    return ledger
+
+
+def _collected(faults: list[Fault], make: Any) -> Any:
+    """What `make` returns; its faults are collected and give None."""
+    try:
+        return make()
+    except BadInput as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _raised(make: Any) -> Iterator[Fault]:
+    try:
+        make()
+    except BadInput as error:
+        yield from error.faults
+    except DpsynthError as error:
+        yield Fault("key", str(error), "give another key")

@@ -1,0 +1,211 @@
+"""What a release says of itself: to the public, from released values only; to the custodian, with the rows beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dpsynth import __version__
+from dpsynth.encoding.codec import labels
+from dpsynth.privacy import Attribute, Bins, Ledger, Merged
+from dpsynth.release.bundle import PublicContents
+from dpsynth.release.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.release.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.schema import PrivacyUnit, Schema
+from dpsynth.utility.fidelity import encode, shares, total_variation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attacks.policy import Policy
+    from attacks.suite import Report
+    from dpsynth.release.split import Split
+    from dpsynth.synthesizers import Model
+
+REVIEW_AFTER = timedelta(days=730)
+WITHIN = 1.96
+
+
+def public_contents(
+    release: str, document: Mapping[str, Any], model: Model, candidate: pd.DataFrame, policy: Policy, schema: Schema, ledger: Ledger, order: Mapping[str, Any]
+) -> PublicContents:
+    """Everything that goes into `public/`. Depends on the rows through the model's released values and the one verdict only."""
+    released = _released_schema(model.schema)
+    measured = accuracy(model)
+    certificate = _certificate(release, document, model, policy, schema, ledger, order)
+    return PublicContents(
+        synthetic=candidate,
+        schema=released,
+        dictionary=[_dictionary_row(c) for c in released.columns],
+        accuracy=measured,
+        policy_text=policy.text,
+        certificate=certificate,
+        report_html=public_report(PublicFacts(certificate, released, candidate, measured)),
+    )
+
+
+def accuracy(model: Model) -> list[dict[str, Any]]:
+    """Each measured marginal: its noise scale, a cell's error bound (19 times in 20), its cells' names and noisy counts.
+
+    The counts are of the bounded training part, before any later pooling: the answer as it was given.
+    """
+    attributes = {a.column.name: a for a in model.codec.attributes}
+    return [_measured(m.clique, m.sigma, m.values, [_as_measured(attributes[n], s) for n, s in zip(m.clique, m.values.shape, strict=True)]) for m in model.measurements]
+
+
+def _as_measured(attribute: Attribute, size: int) -> Attribute:
+    """The attribute as it was when measured: before its rare values were merged, if the size says so."""
+    return attribute.base if isinstance(attribute, Merged) and attribute.base.size == size else attribute
+
+
+def _measured(clique: Sequence[str], sigma: Any, values: Any, attributes: Sequence[Attribute]) -> dict[str, Any]:
+    bins = attributes[0] if len(attributes) == 1 else None
+    return ({"edges": list(bins.edges)} if isinstance(bins, Bins) else {}) | {
+        "columns": list(clique),
+        "sigma": float(sigma),
+        "cells": int(values.size),
+        "bound_95": math.ceil(WITHIN * float(sigma)),
+        "labels": [labels(a) for a in attributes],
+        "noisy": values.astype(np.int64).tolist(),
+    }
+
+
+def _certificate(
+    release: str, document: Mapping[str, Any], model: Model, policy: Policy, schema: Schema, ledger: Ledger, order: Mapping[str, Any]
+) -> Certificate:
+    today = date.today()
+    events = [Event(e["kind"], _what(e["what"]), e["mu_squared"], e["delta"]) for e in model.events]
+    unused = model.granted.mu**2 - math.fsum(e.mu_squared for e in events)
+    events.append(Event("unused", "left over from rounding; charged all the same", max(unused, 0.0), max(model.granted.event_delta - math.fsum(e.delta for e in events), 0.0)))
+    return Certificate(
+        id=release,
+        issued=today.isoformat(),
+        review_by=(today + REVIEW_AFTER).isoformat(),
+        supersedes=None,
+        purpose=order["purpose"],
+        recipient=order["recipient"],
+        unit=schema.unit.name,
+        epsilon=model.epsilon,
+        delta=model.delta,
+        mu_squared=math.fsum(e.mu_squared for e in events),
+        delta_event=math.fsum(e.delta for e in events),
+        events=tuple(events),
+        ledger=LedgerTotals(ledger.id, ledger.dataset, ledger.epsilon, ledger.delta),
+        generator=Generator(model.generator, {}, __version__),
+        schema=schema.name,
+        policy=PolicyCopy.of(policy.name, str(policy.version), policy.text),
+        attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
+    )
+
+
+def _what(what: Any) -> str:
+    """The columns a measurement was of; for a selection how many candidates it had."""
+    if isinstance(what, str):
+        return what
+    return f"one of {len(what)} pairs" if what and isinstance(what[0], list) else " x ".join(what)
+
+
+def _released_schema(schema: Schema) -> Schema:
+    """The schema of the synthetic rows: only what is in them, and no unit to name."""
+    return Schema(schema.name, schema.synthesised, PrivacyUnit("row"), title=schema.title, target=schema.target)
+
+
+def _dictionary_row(column: Any) -> dict[str, str]:
+    values = "|".join(column.categories or ()) if not column.is_number else ""
+    low, high = (f"{b:g}" for b in column.bounds) if column.bounds else ("", "")
+    return {"name": column.name, "label": column.description, "type": column.type, "min": low, "max": high, "values": values, "missing": column.marker, "unit": ""}
+
+
+def custodian_page(release: str, document: Mapping[str, Any], model: Model, split: Split, candidate: pd.DataFrame, ledger: Ledger) -> str:
+    """The page for the custodian's eyes only: verdict, attacks, and the synthetic rows beside the real ones."""
+    attributes = [a.base if isinstance(a, Merged) else a for a in model.codec.attributes]
+    comparisons, pairs = compare(split.train, candidate, attributes)
+    verdicts = [e for e in ledger.events() if e.kind == "verdict"]
+    return custodian_report(
+        CustodianFacts(
+            release=release,
+            verdict=document["verdict"],
+            reasons=document["reasons"],
+            attacks=document["attacks"],
+            comparisons=comparisons,
+            pairs=pairs,
+            roc=document.get("roc", []),
+            ledger=ledger_lines(ledger),
+            attempts=len(verdicts),
+            next_steps=[r["next"] for r in document["reasons"]] or ["Send the zip file beside public/, and nothing else."],
+        )
+    )
+
+
+def ledger_lines(ledger: Ledger) -> list[str]:
+    """The ledger in a few lines."""
+    spent = ledger.spent
+    return [
+        f"{ledger.dataset}: epsilon {ledger.epsilon:g} at delta {ledger.delta:g} in all",
+        f"spent: mu^2 {spent.mu**2:.6g} of {ledger.capacity.mu**2:.6g}, as epsilon {spent.epsilon(ledger.delta):.4g}",
+        f"largest single further release: epsilon {ledger.largest_epsilon(ledger.delta):.4g} at delta {ledger.delta:g}",
+    ]
+
+
+def compare(real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[Attribute]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One-way shares side by side, and the total variation of every pair of columns, the worst first."""
+    left, right = encode(real, attributes), encode(synthetic, attributes)
+    ones = []
+    for attribute in attributes:
+        a, b = shares(left, [attribute]), shares(right, [attribute])
+        ones.append({"column": attribute.column.name, "kind": attribute.column.type, "labels": labels(attribute), "train": a.tolist(), "synthetic": b.tolist(), "tv": total_variation(a, b)})
+    twos = [
+        {"columns": [a.column.name, b.column.name], "tv": total_variation(shares(left, [a, b]), shares(right, [a, b]))}
+        for i, a in enumerate(attributes)
+        for b in attributes[:i]
+    ]
+    return ones, sorted(twos, key=lambda pair: -pair["tv"])
+
+
+def audit_page(report: Report, document: Mapping[str, Any], frames: Mapping[str, pd.DataFrame], schema: Schema) -> str:
+    """The auditor's page: the attacks on somebody's table, without a release of ours around it."""
+    return custodian_report(
+        CustodianFacts(
+            release="audit",
+            verdict=document["verdict"],
+            reasons=document["reasons"],
+            attacks=document["attacks"],
+            roc=document.get("roc", []),
+            next_steps=[r["next"] for r in document["reasons"]],
+        )
+    )
+
+
+def signed_statement(document: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """The auditor's statement: what was judged (by hash), by which policy, with which verdict; and its signature."""
+    from dpsynth.release.certificate import Signature, signatures_to_bytes
+    from dpsynth.release.key import KeyStore
+
+    statement = {
+        "format": "dpsynth-audit/1",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dpsynth_version": __version__,
+        "verdict": document["verdict"],
+        "claim": document["claim"],
+        "policy": document["policy"],
+        "rows_sha256": {name: _frame_hash(frame) for name, frame in frames.items()},
+        "attacks_sha256": _hash(json.dumps(document, indent=1).encode()),
+    }
+    content = (json.dumps(statement, indent=1, sort_keys=True) + "\n").encode()
+    key, _ = KeyStore.default().own_or_create()
+    return {"statement.json": content, "statement.sig": signatures_to_bytes((Signature.make(content, key, "auditor"),))}
+
+
+def _frame_hash(frame: pd.DataFrame) -> str:
+    return _hash(frame.to_csv(index=False).encode("utf-8", "surrogatepass"))
+
+
+def _hash(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()

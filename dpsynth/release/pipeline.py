@@ -1,0 +1,276 @@
+"""A release, step by step: charge, split, fit, sample, attack, gate, publish. Each step ends durably; `resume` goes on after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpsynth.errors import BadInput, BudgetExceeded, Fault
+from dpsynth.privacy.answers import Answers
+from dpsynth.privacy.ledger import Ledger, require_population
+from dpsynth.privacy.table import PrivateTable
+from dpsynth.release.order import Checked, Order, check
+from dpsynth.release.run import Run
+from dpsynth.release.split import Split, divide, shares_of
+from dpsynth.schema import Schema
+from dpsynth.tables import FrameTable, Table, open_table, table_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from attacks.policy import Policy
+    from dpsynth.synthesizers import Generator, Model
+
+STEPS = ("charge", "fit", "sample", "attack", "gate", "publish")
+EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
+PROVISIONAL = {"missing_evidence", "attack_failed"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a release ended: the gate's verdict and reasons, and the one file to send if there is one."""
+
+    release: str
+    verdict: str
+    reasons: tuple[dict[str, Any], ...]
+    out: Path
+    bundle: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
+
+
+def release(
+    rows: pd.DataFrame | str | Path,
+    schema: Schema,
+    ledger: Ledger,
+    *,
+    epsilon: float,
+    delta: float,
+    out: str | Path,
+    generator: str = "mst",
+    policy: str = "partner-contract",
+    n_rows: int | None = None,
+    key: Path | None = None,
+    purpose: str = "",
+    recipient: str = "",
+    progress: Progress | None = None,
+) -> Outcome:
+    """Release a synthetic copy of a table, if the gate lets it out. What the command line calls.
+
+    Args:
+        rows: a frame, or the path of a CSV or Parquet file.
+        epsilon, delta: the guarantee asked for; charged to `ledger` in full before a row is read.
+        n_rows: synthetic rows to make; about as many as the table holds if not given.
+        progress: called with the name of each step as it begins.
+
+    Raises:
+        BadInput: with all faults at once; nothing was spent.
+        BudgetExceeded: the ledger refuses; no row was read.
+    """
+    table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
+    order = Order(table, schema, ledger.path, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient)
+    return carry_out(order, progress)
+
+
+def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
+    """Check the order, make its folder, charge, and go through the steps. Raises as `release` does."""
+    checked = check(order)
+    signer(None if order.key is None else str(order.key))
+    run = Run.start(order.out, _recorded(order, checked))
+    release_id = run.state()["release"]
+    say = progress or _silent
+    try:
+        run.log("charge")
+        say("charge")
+        checked.ledger.grant(checked.generator.request(order.schema), release_id)
+    except BudgetExceeded:
+        run.abandon()
+        raise
+    return _Steps(run, order.table, say).go()
+
+
+def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progress | None = None) -> Outcome:
+    """Go on with a run that was killed or blocked: same answers, same rows, same policy, no new charge.
+
+    Args:
+        out: the folder that the release made.
+        frame: the table, if the first call was given a frame and not a file.
+
+    Raises:
+        BadInput: not such a folder, or its table or ledger is gone.
+        BudgetExceeded: the run was killed before its charge, and the ledger refuses it now.
+    """
+    run = Run(Path(out))
+    order = run.state()["order"]
+    schema = Schema.from_dict(order["schema"])
+    if frame is None and order["table"] is None:
+        raise BadInput(Fault(str(out), "was started from a frame", "call dpsynth.resume(out, frame)"))
+    steps = _Steps(run, FrameTable(frame) if frame is not None else table_at(order["table"], schema), progress or _silent)
+    steps.say("charge")
+    steps.ledger.grant(steps.generator.request(schema), steps.release)
+    return steps.go()
+
+
+class _Steps:
+    """The steps of one run. Whatever a step needs it takes from the run's folder, so any of them can be the first of a process."""
+
+    def __init__(self, run: Run, table: Table, say: Progress):
+        self.run = run
+        self.table = table
+        self.state = run.state()
+        self.order = self.state["order"]
+        self.release: str = self.state["release"]
+        self.schema = Schema.from_dict(self.order["schema"])
+        self._progress = say
+
+    def say(self, step: str) -> None:
+        self.run.log(step)
+        self._progress(step)
+
+    def go(self) -> Outcome:
+        self.fit()
+        self.sample()
+        document = self.attack()
+        self.gate(document)
+        bundle = self.publish(document) if document["verdict"] == "PASS" and self.policy.publishes else None
+        return Outcome(self.release, document["verdict"], tuple(document["reasons"]), self.run.out, bundle)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        ledger = Ledger.open(self.order["ledger"])
+        require_population(ledger, self.schema)
+        return ledger
+
+    @cached_property
+    def generator(self) -> Generator:
+        from dpsynth.synthesizers import generator_named
+
+        return generator_named(self.order["generator"])(self.order["epsilon"], self.order["delta"])
+
+    @cached_property
+    def policy(self) -> Policy:
+        from attacks.policy import Policy
+
+        return Policy.from_text(self.order["policy"])
+
+    @cached_property
+    def model(self) -> Model:
+        from dpsynth.synthesizers.model import load
+
+        return load(self.run.model)
+
+    @cached_property
+    def split(self) -> Split:
+        """The rows, split. Reached only after the charge: from inside a measurement, or by the gate."""
+        frame = self.table.rows()
+        key = bytes.fromhex(self.state["split_key"]) if self.schema.unit.is_row else self.ledger.split_key
+        return divide(frame, self.schema, key, shares_of(self.policy))
+
+    def fit(self) -> None:
+        if self.run.model.exists():
+            return
+        self.say("fit")
+        request = self.generator.request(self.schema)
+        table = PrivateTable(
+            lambda: self.split.train,
+            self.schema,
+            lambda asked: self.ledger.grant(asked, self.release).cost,
+            "ledgered",
+            key=self.ledger.split_key,
+            answers=Answers(self.run.answers),
+        )
+        model = self.generator.fit(table)
+        if model.stamp != "ledgered" or model.granted != request.cost:
+            raise BadInput(Fault("model", f"is {model.stamp}", "release only what was paid for by the ledger with real noise"))
+        self.run.place(self.run.model, model.save)
+
+    def sample(self) -> None:
+        if self.run.candidate.exists():
+            return
+        self.say("sample")
+        rows = self.order["rows"] or max(1, round(self.model.total / self.policy.split["train"]))
+        frame = self.model.sample(rows)
+        self.run.place(self.run.candidate, lambda path: frame.to_parquet(path, index=False))
+
+    def attack(self) -> dict[str, Any]:
+        """The attacks' document with the verdict; run once, and again only where evidence was missing."""
+        if self.run.attacks.exists():
+            document: dict[str, Any] = json.loads(self.run.attacks.read_text(encoding="utf-8"))
+            if document["verdict"] != "INCONCLUSIVE" or not {r["code"] for r in document["reasons"]} <= PROVISIONAL:
+                return document
+        self.say("attack")
+        from dpsynth.release.gate import judge
+
+        document = judge(self.split, self.candidate, self.schema, self.policy, self.claim, self.state["attack_seed"])
+        self.run.put(self.run.attacks, json.dumps(document, indent=1).encode())
+        return document
+
+    @property
+    def claim(self) -> tuple[float, float]:
+        return self.order["epsilon"], self.order["delta"]
+
+    @cached_property
+    def candidate(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.run.candidate)
+
+    def gate(self, document: dict[str, Any]) -> None:
+        """Write the verdict into the ledger, once, and the custodian's report."""
+        self.say("gate")
+        known = [e.body for e in self.ledger.events() if e.kind == "verdict" and e.body["release"] == self.release]
+        if not known or known[-1]["verdict"] != document["verdict"]:
+            self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"]})
+        if not self.run.report.exists():
+            from dpsynth.release.papers import custodian_page
+
+            page = custodian_page(self.release, document, self.model, self.split, self.candidate, self.ledger)
+            self.run.put(self.run.report, page.encode())
+
+    def publish(self, document: dict[str, Any]) -> Path:
+        self.say("publish")
+        if self.model.certificate is None:
+            self.model = replace(self.model, certificate=self.release)
+            self.run.place(self.run.model, self.model.save)
+        from dpsynth.release.bundle import write_public
+        from dpsynth.release.papers import public_contents
+
+        contents = public_contents(self.release, document, self.model, self.candidate, self.policy, self.schema, self.ledger, self.order)
+        return write_public(self.run.out, contents, signer(self.order["key"]))
+
+
+def signer(path: str | None) -> Ed25519PrivateKey:
+    """The key in the file at `path`, else the custodian's own, made if there is none."""
+    from dpsynth.release.key import KeyStore, load_private
+
+    return load_private(Path(path)) if path else KeyStore.default().own_or_create()[0]
+
+
+def _recorded(order: Order, checked: Checked) -> dict[str, Any]:
+    """The order as a document, policy and schema in full: a resume must not meet changed ones."""
+    return {
+        "table": order.table.address,
+        "schema": order.schema.to_dict(),
+        "ledger": str(checked.ledger.path.absolute()),
+        "epsilon": order.epsilon,
+        "delta": order.delta,
+        "generator": order.generator,
+        "policy": checked.policy.text,
+        "rows": order.rows,
+        "key": None if order.key is None else str(order.key.absolute()),
+        "purpose": order.purpose,
+        "recipient": order.recipient,
+    }
+
+
+def _silent(step: str) -> None:
+    """Progress for callers who asked for none."""

@@ -1,0 +1,262 @@
+"""Verification: whether a bundle is what its certificate says, offline and without the data.
+
+Every check is made and reported, not only the first that fails. Parquet is parsed only once a key that this person knows
+vouches for its exact bytes: a stranger's file gets no parser to play with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dpsynth.errors import BadInput, Fault, VerificationFailed, refuse
+from dpsynth.release.bundle import CERTIFIED, FILES, read_bundle
+from dpsynth.release.certificate import Certificate, Signature, signatures_from_bytes
+from dpsynth.release.key import KeyStore, KnownKey, fingerprint, load_public, raw_bytes, spoken
+from dpsynth.schema import Schema
+
+Status = Literal["ok", "failed", "skipped"]
+ASK = "ask the custodian for the file again"
+MARKS = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what was looked at, how it went, and each fault in words that say what to do."""
+
+    name: str
+    status: Status
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the partner asks for, beyond that the bundle be sound."""
+
+    max_epsilon: float | None = None
+    unit: str | None = None
+    policy: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks of one bundle. `certificate` is there if it could be read, `signer` if a known key signed it."""
+
+    bundle: Path
+    checks: tuple[Check, ...]
+    certificate: Certificate | None
+    signer: KnownKey | None
+
+    @property
+    def ok(self) -> bool:
+        return all(c.status == "ok" for c in self.checks)
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.ok else VerificationFailed.exit_code
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        return tuple(_plain(f"{c.name}: {w}") for c in self.checks if c.status == "failed" for w in c.words)
+
+    def require(self) -> Verification:
+        """Itself, if all is well. Raises `VerificationFailed` with every fault, one a line."""
+        if not self.ok:
+            raise VerificationFailed("\n".join(self.faults))
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`. The certificate is there only if a known key vouches for it."""
+        vouched = self.certificate if self.signer else None
+        return {
+            "verified": self.ok,
+            "bundle": str(self.bundle),
+            "signer": {"name": self.signer.name, "fingerprint": self.signer.fingerprint} if self.signer else None,
+            "checks": [{"name": c.name, "status": c.status, "words": list(c.words)} for c in self.checks],
+            "certificate": vouched.document() if vouched else None,
+        }
+
+    def lines(self) -> list[str]:
+        """For people. Control characters of a hostile bundle do not reach the terminal."""
+        lines = [f"{MARKS[c.status]}  {c.name}: {word}" for c in self.checks for word in c.words]
+        if self.ok and self.certificate and self.signer:
+            lines += ["", f"Verified: certificate {self.certificate.id}, signed by {self.signer.name}.", self.certificate.statement]
+        else:
+            lines += ["", "NOT VERIFIED: do not rely on this file."]
+        return [_plain(line) for line in lines]
+
+
+def verify(
+    bundle: Path,
+    keys: KeyStore,
+    public_key: Path | None = None,
+    max_epsilon: float | None = None,
+    unit: str | None = None,
+    policy: str | None = None,
+) -> Verification:
+    """Check a bundle, a folder or a zip. With `public_key` that key alone counts, else one's own and the trusted ones.
+
+    `policy` is a name, or the path or SHA-256 of the policy's text.
+
+    Raises:
+        BadInput: there is no bundle at the path, or a key, policy or figure to check against is no good.
+    """
+    terms = Terms(max_epsilon, unit, _policy_term(policy))
+    if max_epsilon is not None and not (math.isfinite(max_epsilon) and max_epsilon > 0):
+        refuse([Fault("--max-epsilon", "is not a positive number", "write for example --max-epsilon 3")])
+    known = (KnownKey(public_key.name, load_public(public_key)),) if public_key else keys.known()
+    try:
+        files = read_bundle(bundle)
+    except VerificationFailed as error:
+        return Verification(bundle, (Check("files", "failed", tuple(str(error).split("\n"))),), None, None)
+    return _verification(bundle, files, known, terms)
+
+
+def _verification(bundle: Path, files: dict[str, bytes], known: tuple[KnownKey, ...], terms: Terms) -> Verification:
+    certificate, reading = _read_certificate(files)
+    signer, signing = _read_signatures(files, known)
+    checks = [_check("files", _file_faults(files), "the ten files of a bundle and no other"), reading, signing]
+    if certificate is None:
+        waits = "not looked at, since the certificate cannot be read"
+        return Verification(bundle, (*checks, Check("contents", "skipped", (waits,))), None, signer)
+    changed = tuple(_hash_faults(files, certificate))
+    checks += [
+        _check("hashes", changed, "every file is the one that was certified"),
+        _check(
+            "arithmetic",
+            certificate.faults(),
+            f"the charge is within ({certificate.epsilon:g}, {certificate.delta:g}) and the ledger's total",
+        ),
+        _check("policy", _policy_faults(files, certificate), f"policy.toml is the certificate's {certificate.policy.name}"),
+    ]
+    if signer is None or changed or not {"schema.json", "synthetic.csv", "synthetic.parquet"} <= files.keys():
+        checks.append(Check("rows", "skipped", ("not looked at: first a known key must vouch for these very files",)))
+    else:
+        checks.append(_check("rows", _row_faults(files, certificate), "the rows keep to the schema, and both files hold the same rows"))
+    if terms != Terms():
+        checks.append(_check("terms", _term_faults(certificate, terms), "what you asked for holds"))
+    return Verification(bundle, tuple(checks), certificate, signer)
+
+
+def _check(name: str, faults: Iterator[str] | tuple[str, ...], well: str) -> Check:
+    found = tuple(faults)
+    return Check(name, "failed", found) if found else Check(name, "ok", (well,))
+
+
+def _file_faults(files: dict[str, bytes]) -> Iterator[str]:
+    for name in sorted(files.keys() ^ set(FILES)):
+        yield f"{name!r} is missing; {ASK}" if name in FILES else f"{name!r} is not part of a bundle; remove it, or {ASK}"
+
+
+def _read_certificate(files: dict[str, bytes]) -> tuple[Certificate | None, Check]:
+    if "certificate.json" not in files:
+        return None, Check("certificate", "failed", (f"certificate.json is missing; {ASK}",))
+    try:
+        certificate = Certificate.from_bytes(files["certificate.json"])
+    except VerificationFailed as error:
+        return None, Check("certificate", "failed", tuple(str(error).split("\n")))
+    return certificate, Check("certificate", "ok", (f"{certificate.id}, issued {certificate.issued}, review by {certificate.review_by}",))
+
+
+def _read_signatures(files: dict[str, bytes], known: tuple[KnownKey, ...]) -> tuple[KnownKey | None, Check]:
+    """The known key that signed, if one did. One damaged signature spoils all; a stranger's counts for nothing."""
+    if not {"certificate.json", "certificate.sig"} <= files.keys():
+        return None, Check("signature", "failed", (f"there is nothing to check; {ASK}",))
+    try:
+        signatures = signatures_from_bytes(files["certificate.sig"])
+    except VerificationFailed as error:
+        return None, Check("signature", "failed", (str(error),))
+    if not all(s.is_valid(files["certificate.json"]) for s in signatures):
+        return None, Check("signature", "failed", (f"does not fit: the certificate was changed after it was signed; {ASK}",))
+    names = {raw_bytes(k.key): k for k in known}
+    signers = [names[raw_bytes(s.key)] for s in signatures if raw_bytes(s.key) in names]
+    if not signers:
+        return None, Check("signature", "failed", tuple(_stranger(s) for s in signatures))
+    strangers = [s for s in signatures if raw_bytes(s.key) not in names]
+    words = [f"by {k.name}, {k.fingerprint}" for k in signers]
+    words += [f"a further one by a key that you do not know, {fingerprint(s.key)}, counts for nothing" for s in strangers]
+    return signers[0], Check("signature", "ok", tuple(words))
+
+
+def _stranger(signature: Signature) -> str:
+    return (
+        f"valid, but by a key that you do not know: {fingerprint(signature.key)} (to read out: {spoken(signature.key)}); call the custodian on "
+        "a number that you already have, compare, ask for the public key as a file, run `dpsynth key trust FILE` and verify again"
+    )
+
+
+def _hash_faults(files: dict[str, bytes], certificate: Certificate) -> Iterator[str]:
+    for name in sorted(certificate.files.keys() ^ set(CERTIFIED)):
+        yield f"the certificate {'does not cover' if name in CERTIFIED else 'names the unknown file'} {name!r}; {ASK}"
+    for name in CERTIFIED:
+        if name in files and name in certificate.files and hashlib.sha256(files[name]).hexdigest() != certificate.files[name]:
+            yield f"{name} is not the file that was certified; {ASK}"
+
+
+def _policy_faults(files: dict[str, bytes], certificate: Certificate) -> Iterator[str]:
+    if files.get("policy.toml") != certificate.policy.text.encode():
+        yield f"policy.toml is not the text that the certificate holds; {ASK}"
+
+
+def _row_faults(files: dict[str, bytes], certificate: Certificate) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from dpsynth.release.rows import csv_bytes, row_faults
+
+    try:
+        schema = Schema.from_dict(json.loads(files["schema.json"]), "schema.json")
+    except (BadInput, ValueError, TypeError, AttributeError, RecursionError) as error:
+        yield f"schema.json is not a schema ({str(error).splitlines()[0]}); {ASK}"
+        return
+    if schema.name != certificate.schema or schema.unit.name != certificate.unit:
+        yield f"schema.json is of another table or unit than the certificate; {ASK}"
+    try:
+        table = pq.read_table(io.BytesIO(files["synthetic.parquet"]))
+    except (pa.ArrowException, OSError, ValueError):
+        yield f"synthetic.parquet cannot be read; {ASK}"
+        return
+    faults = [f"synthetic.parquet: {fault}; {ASK}" for fault in row_faults(table, schema, certificate.id)]
+    yield from faults
+    if not faults and (line := _first_difference(csv_bytes(table, schema), files["synthetic.csv"])):
+        yield f"synthetic.csv and synthetic.parquet differ from line {line} on; {ASK}"
+
+
+def _first_difference(expected: bytes, found: bytes) -> int | None:
+    """The first line, from 1, in which two texts differ."""
+    if expected == found:
+        return None
+    left, right = expected.split(b"\n"), found.split(b"\n")
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False), 1) if a != b), min(len(left), len(right)))
+
+
+def _term_faults(certificate: Certificate, terms: Terms) -> Iterator[str]:
+    if terms.max_epsilon is not None and not certificate.epsilon <= terms.max_epsilon:
+        yield f"epsilon is {certificate.epsilon:g}, you accept at most {terms.max_epsilon:g}; ask the custodian for a release that spends less"
+    if terms.unit is not None and certificate.unit != terms.unit:
+        yield f"what is protected is a {certificate.unit!r}, you ask for {terms.unit!r}; ask the custodian for a release by that unit"
+    held = certificate.policy
+    if terms.policy is not None and terms.policy not in (held.name, held.sha256):
+        yield f"the policy is {held.name!r} (SHA-256 {held.sha256}), not the one you ask for; ask the custodian which applies"
+
+
+def _policy_term(policy: str | None) -> str | None:
+    """A name or a hash as it is; a path as the hash of the file."""
+    if policy is None or not (policy.endswith(".toml") or "/" in policy):
+        return policy.lower() if policy and re.fullmatch(r"[0-9a-fA-F]{64}", policy) else policy
+    try:
+        return hashlib.sha256(Path(policy).read_bytes()).hexdigest()
+    except OSError as error:
+        fault = Fault(policy, f"cannot be read ({error.strerror})", "give a policy's name, the path of its file, or its SHA-256")
+        raise BadInput(fault) from None
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

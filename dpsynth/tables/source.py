@@ -1,0 +1,159 @@
+"""A table before it is read: its column names are known, its cells are not touched until `rows()`.
+
+What the header and the format say may refuse (`BadInput`); what cells hold never does.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dpsynth.errors import BadInput, Fault
+from dpsynth.schema import FileFormat, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = ";\t|,"
+LONGEST_HEADER = 1 << 20
+
+
+class Table(Protocol):
+    """Rows of people, not read yet. `address` is where a later process finds them again, if it can."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def address(self) -> str | None: ...
+
+    def header(self) -> tuple[str, ...]: ...
+
+    def rows(self) -> pd.DataFrame: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """A frame in memory."""
+
+    frame: pd.DataFrame
+    where: str = "the frame"
+    address: str | None = None
+
+    def header(self) -> tuple[str, ...]:
+        return tuple(map(str, self.frame.columns))
+
+    def rows(self) -> pd.DataFrame:
+        return self.frame
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """A CSV (plain or .gz), read as text, or a Parquet file."""
+
+    path: Path
+    format: FileFormat = FileFormat()
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    @property
+    def address(self) -> str:
+        return str(self.path.absolute())
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.path.suffix in (".parquet", ".pq")
+
+    def header(self) -> tuple[str, ...]:
+        """Column names, from the first line or the Parquet footer. Raises `BadInput` if it is no table."""
+        if not self.path.is_file():
+            raise BadInput(Fault(self.where, "no such file", "check the path of the table"))
+        return self._parquet_header() if self.is_parquet else self._csv_header()
+
+    def _parquet_header(self) -> tuple[str, ...]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return tuple(pq.read_schema(self.path).names)
+        except (pa.ArrowException, OSError):
+            raise BadInput(Fault(self.where, "not a Parquet file", "give a Parquet, CSV or CSV.gz file")) from None
+
+    def _csv_header(self) -> tuple[str, ...]:
+        not_a_table = Fault(self.where, "not a table", "give a CSV, CSV.gz or Parquet file whose first line names the columns")
+        try:
+            opened = gzip.open(self.path, "rb") if self.path.suffix == ".gz" else open(self.path, "rb")
+            with opened as file:
+                line = file.readline(LONGEST_HEADER)
+            text = line.decode("utf-8-sig" if self.format.encoding.lower() in ("utf-8", "utf8") else self.format.encoding)
+            names = next(csv.reader([text.rstrip("\r\n")], delimiter=self.format.separator))
+        except (OSError, EOFError, UnicodeDecodeError, LookupError, csv.Error, StopIteration, TypeError, ValueError):
+            raise BadInput(not_a_table) from None
+        if not text.strip() or "\x00" in text:
+            raise BadInput(not_a_table)
+        return tuple(names)
+
+    def rows(self) -> pd.DataFrame:
+        """All rows, as text (CSV) or as stored (Parquet). Total on cells: a broken line is skipped, a broken byte replaced."""
+        import pandas as pd
+
+        if self.is_parquet:
+            return pd.read_parquet(self.path)
+        try:
+            return self._read_csv("c")
+        except pd.errors.ParserError:
+            return self._read_csv("python")
+
+    def _read_csv(self, engine: str) -> pd.DataFrame:
+        import pandas as pd
+
+        encoding = self.format.encoding
+        return pd.read_csv(
+            self.path,
+            sep=self.format.separator,
+            encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding,
+            encoding_errors="replace",
+            dtype=str,
+            na_filter=False,
+            index_col=False,
+            on_bad_lines="skip",
+            engine=engine,  # type: ignore[call-overload]
+        )
+
+
+def open_table(path: str | Path, schema: Schema) -> FileTable:
+    """The file behind `path`, in the schema's format. Nothing is read yet."""
+    return FileTable(Path(path), schema.file)
+
+
+def header_faults(table: Table, schema: Schema) -> Iterator[Fault]:
+    """What in the header disagrees with the schema, all at once."""
+    try:
+        names = table.header()
+    except BadInput as error:
+        yield from error.faults
+        return
+    if len(names) == 1 and len(schema.columns) > 1:
+        guess = max(SEPARATORS, key=names[0].count)
+        spelled = repr(guess).strip("'") if names[0].count(guess) else "another separator"
+        yield Fault(table.where, f"one column found; is it `{spelled}`?", f'write [file] separator = "{spelled}" in the schema')
+        return
+    if not set(names) & set(schema.names):
+        yield Fault(table.where, "none of the schema's columns is in the first line", "check that it names the columns, as the schema does")
+        return
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        yield Fault(f"{table.where}, column {name!r}", "appears more than once", "rename one of them")
+    for name in schema.names:
+        if name not in names:
+            yield Fault(f"{table.where}, column {name!r}", "in the schema but not in the table", "add it, or drop it from the schema")
+    for name in dict.fromkeys(names):
+        if name not in schema.names:
+            yield Fault(
+                f"{table.where}, column {name!r}", "in the table but not in the schema", f'add [[columns]] name = "{name}", type = "id" to leave it out'
+            )

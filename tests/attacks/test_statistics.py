@@ -1,0 +1,113 @@
+"""Bounds cover, tests keep their level, and both are sane at the edges. Coverage by simulation, fixed seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attacks import statistics as s
+from attacks.claim import Claim, one_run_p
+
+RUNS = 2_000
+
+
+def covered(true: float, draw: object, estimate: object, runs: int = RUNS) -> tuple[float, float]:
+    """Shares of runs with true <= upper and with lower <= true."""
+    rng = np.random.default_rng(7)
+    found = [estimate(*draw(rng)) for _ in range(runs)]  # type: ignore[operator]
+    return float(np.mean([true <= e.upper for e in found])), float(np.mean([e.lower <= true for e in found]))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.0])
+def test_auc_bounds_cover(shift: float) -> None:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return np.round(rng.normal(shift, 1, 300), 1), np.round(rng.normal(0, 1, 120), 1)
+
+    true = float(stats.norm.cdf(shift / np.sqrt(2)))
+    assert all(0.93 < c < 0.97 for c in covered(true, draw, lambda a, b: s.auc(a, b, 0.57, 0.95)))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize(("n", "m"), [(5856, 1255), (500, 500)])
+def test_tpr_bounds_cover(shift: float, n: int, m: int) -> None:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.normal(shift, 1, n), rng.normal(0, 1, m)
+
+    true = float(stats.norm.sf(stats.norm.isf(0.01) - shift))
+    upper, lower = covered(true, draw, lambda a, b: s.tpr_at_fpr(a, b, 0.03, 0.95), 500)
+    assert upper > 0.935 and lower > 0.935
+
+
+def test_tpr_bound_of_a_correct_generator_stays_below_the_tolerance() -> None:
+    rng = np.random.default_rng(1)
+    shift = float(stats.norm.ppf(0.515) * np.sqrt(2))
+    below = [s.tpr_at_fpr(rng.normal(shift, 1, 5856), rng.normal(0, 1, 1255), 0.03, 0.95).upper < 0.03 for _ in range(300)]
+    assert np.mean(below) >= 0.98
+
+
+def test_ties_are_split_as_a_coin_would() -> None:
+    constant = s.tpr_at_fpr(np.zeros(2000), np.zeros(1000), 0.03, 0.95)
+    assert constant.effect == pytest.approx(0.01, abs=2e-4) and constant.lower < 0.01 < constant.upper < 0.03
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 4, 2000), rng.integers(0, 4, 1000)
+    broken = [s.tpr_at_fpr(coarse[0] + rng.random(2000) / 2, coarse[1] + rng.random(1000) / 2, 0.03, 0.95).effect for _ in range(200)]
+    assert s.tpr_at_fpr(*coarse, 0.03, 0.95).effect == pytest.approx(np.mean(broken), abs=1e-3)
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.005, 0.0), (0.006, 0.001), (0.05, 0.05), (0.3, 0.2)])
+def test_excess_bounds_cover(p: float, q: float) -> None:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return (rng.random(3000) < p).astype(float), (rng.random(800) < q).astype(float)
+
+    upper, lower = covered(p - q, draw, lambda a, b: s.excess(a, b, 0.005, 0.95), 1000)
+    assert upper > 0.93 and lower > 0.93
+
+
+def test_excess_at_the_edges() -> None:
+    none = s.excess(np.zeros(5856), np.zeros(1255), 0.005, 0.95)
+    assert none.effect == 0 and 0 < none.upper < 0.001 and none.lower < 0 and none.p > 0.5
+    every = s.excess(np.ones(500), np.zeros(500), 0.005, 0.95)
+    assert every.lower > 0.98 and every.upper == pytest.approx(1) and every.p < 1e-9
+    alone = s.excess(np.ones(50), np.zeros(0), 0.005, 0.95)
+    assert alone.lower > 0.9
+
+
+def test_residual_risk_covers_though_one_unit_takes_many_guesses() -> None:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        counts = (rng.random(7000) < 0.03) * rng.poisson(2.0, 7000)
+        return counts[:5800].astype(float), counts[5800:].astype(float)
+
+    upper, lower = covered(0.0, draw, lambda a, b: s.residual_risk(a, b, 2000, 0.1, 0.95))
+    assert 0.93 < upper and 0.93 < lower
+
+
+def test_residual_risk_is_not_clipped_and_few_guesses_are_wide() -> None:
+    worse = s.residual_risk(np.zeros(1000), np.repeat([1.0, 0.0], [50, 950]), 2000, 0.1, 0.95)
+    assert worse.effect < 0 and worse.upper < 0.1
+    few = s.residual_risk(np.zeros(1000), np.zeros(200), 10, 0.1, 0.95)
+    assert few.upper > 0.1 and few.minimum_detectable > 0.1
+
+
+def test_holm() -> None:
+    assert s.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert s.holm([]) == []
+
+
+def test_exchangeability_keeps_its_level_and_sees_a_leak() -> None:
+    rng = np.random.default_rng(3)
+    null = [s.exchangeability(rng.normal(size=(5, 120)), 80, rng, 199) for _ in range(400)]
+    assert np.mean(np.array(null) <= 0.05) < 0.08
+    hits = np.zeros((2, 400))
+    hits[0, :10] = 1
+    assert s.exchangeability(hits, 200, rng) < 0.01
+
+
+def test_one_run_bound_keeps_its_level_and_refutes() -> None:
+    claim, rng = Claim(1.0, 1e-6), np.random.default_rng(0)
+    accuracy = 1 / (1 + np.exp(-1.0))
+    p = [one_run_p(1000, 100, int(v), claim) for v in rng.binomial(100, accuracy, 2000)]
+    assert np.mean(np.array(p) <= 0.05) <= 0.06
+    assert one_run_p(1000, 100, 100, claim) < 1e-9
+    assert one_run_p(1000, 100, 100, Claim(1.0, 0.5)) == 1.0
+    assert one_run_p(10, 10, 0, claim) == 1.0

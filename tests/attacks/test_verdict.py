@@ -1,0 +1,111 @@
+"""The decision rule, case by case (privacy.md 15)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from attacks.claim import Claim
+from attacks.policy import Policy
+from attacks.result import Endpoint
+from attacks.statistics import Estimate
+from attacks.verdict import Verdict, decide
+from dpsynth.errors import BadInput
+
+POLICY = Policy.load("partner-contract")
+
+
+def good() -> dict[str, Endpoint]:
+    def endpoint(name: str, tolerance: float) -> Endpoint:
+        base = 0.5 if tolerance > 0.5 else 0.0
+        near = Estimate(base, base - 0.001, base + 0.001, 0.9, 0.5, base + 0.001)
+        return Endpoint(name, "may_fail" if name == "distance" else "required", "ok", near, tolerance, None, True)
+
+    return {name: endpoint(name, tolerance) for name, tolerance in POLICY.tolerance.items()}
+
+
+def judge(changed: dict[str, Endpoint | None] | None = None, claim: Claim | None = None, **tests: object) -> Verdict:
+    endpoints = [e for e in (good() | (changed or {})).values() if e is not None]
+    usual = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True}
+    return decide(endpoints, POLICY, claim, **(usual | tests))  # type: ignore[arg-type]
+
+
+def codes(verdict: Verdict) -> list[str]:
+    return [r.code for r in verdict.reasons]
+
+
+def test_all_good_passes() -> None:
+    assert judge().outcome == "PASS" and judge(claim=Claim(1.0, 1e-9)).outcome == "PASS"
+
+
+@pytest.mark.parametrize("name", POLICY.required)
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"status": "error", "estimate": None}, "attack_failed"),
+        ({"status": "missing", "estimate": None}, "missing_evidence"),
+        ({"status": "underpowered"}, "underpowered"),
+        ({"control_detected": False}, "assay_failed"),
+        ({"control_detected": None}, "assay_failed"),
+        ({"tolerance": 0.99}, "missing_evidence"),
+        ({"role": "descriptive"}, "missing_evidence"),
+        ({"estimate": Estimate(0.5, 0.4, float("nan"), 0.9, 0.5, 0.0)}, "tolerance_exceeded"),
+        ({"estimate": Estimate(0.7, 0.0, 0.9, 0.2, 0.5, 0.0)}, "tolerance_exceeded"),
+    ],
+)
+def test_each_doubt_blocks(name: str, change: dict[str, object], code: str) -> None:
+    verdict = judge({name: replace(good()[name], **change)})  # type: ignore[arg-type]
+    assert verdict.outcome == "INCONCLUSIVE" and code in codes(verdict)
+    assert all(r.next and r.words for r in verdict.reasons)
+
+
+@pytest.mark.parametrize("name", POLICY.required)
+def test_a_required_endpoint_that_is_absent_blocks(name: str) -> None:
+    assert codes(judge({name: None})) == ["missing_evidence"]
+
+
+def test_not_applicable_does_not_block() -> None:
+    assert judge({"rare_value": replace(good()["rare_value"], status="not_applicable", estimate=None, control_detected=None)}).outcome == "PASS"
+
+
+@pytest.mark.parametrize("name", POLICY.tolerance)
+def test_a_proved_leak_fails_after_holm(name: str) -> None:
+    tolerance = POLICY.tolerance[name]
+    leak = replace(good()[name], estimate=Estimate(0.9, 0.8, 0.95, 0.05 / 8, 0.0, 0.01))
+    assert tolerance < 0.8
+    assert judge({name: leak}).outcome == "FAIL"
+    weaker = judge({name: replace(leak, estimate=replace(leak.estimate, p=0.05 / 6))})  # type: ignore[type-var]
+    assert weaker.outcome == ("PASS" if name == "distance" else "INCONCLUSIVE")
+
+
+def test_distance_may_be_missing_but_not_blind_or_broken() -> None:
+    distance = good()["distance"]
+    assert judge({"distance": replace(distance, control_detected=False)}).outcome == "INCONCLUSIVE"
+    assert judge({"distance": replace(distance, status="error", estimate=None)}).outcome == "INCONCLUSIVE"
+    assert judge({"distance": replace(distance, status="underpowered")}).outcome == "PASS"
+
+
+def test_exchangeability_fails_without_a_claim_only() -> None:
+    assert judge(exchangeability_p=0.001).outcome == "FAIL"
+    assert judge(exchangeability_p=0.001, claim=Claim(1.0, 1e-9)).outcome == "PASS"
+    assert judge(exchangeability_p=None).outcome == "INCONCLUSIVE"
+
+
+def test_claims() -> None:
+    assert codes(judge(claim=Claim(1.0, 1e-9), claim_p=1e-4)) == ["claim_violated"]
+    assert judge(claim=Claim(20.0, 1e-9)).outcome == "FAIL"
+    assert judge(claim=Claim(1.0, 1e-9), claim_p=None).outcome == "INCONCLUSIVE"
+    for epsilon, delta in ((0.0, 0.0), (1.0, 1.0), (float("nan"), 0.0), (True, 0.0)):
+        with pytest.raises(BadInput):
+            Claim(epsilon, delta)
+
+
+def test_split_and_control() -> None:
+    assert codes(judge(blind_p=1e-4)) == ["split_biased"]
+    assert codes(judge(blind_p=None)) == ["attack_failed"]
+    assert codes(judge(has_control=False)) == ["no_control"]
+
+
+def test_fail_comes_before_inconclusive() -> None:
+    assert judge(exchangeability_p=0.001, blind_p=1e-4, has_control=False).outcome == "FAIL"
