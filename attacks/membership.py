@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attacks.evidence import Evidence, Table
-from attacks.scores import Scores, Unanswerable
+from attacks.scores import Scores, UnanswerableError
 
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -25,9 +25,9 @@ DECILE = 0.9
 
 
 def membership(evidence: Evidence, rng: np.random.Generator) -> Scores:
-    """Log density ratio, synthetic to reference, of each target. Raises `Unanswerable` without either table."""
+    """Log density ratio, synthetic to reference, of each target. Raises `UnanswerableError` without either table."""
     if not len(evidence.reference) or not len(evidence.synthetic):
-        raise Unanswerable("underpowered", "needs reference rows and synthetic rows")
+        raise UnanswerableError("underpowered", "needs reference rows and synthetic rows")
     coding = Coding.of(evidence.reference.then(evidence.synthetic))
     synthetic = Tree.fit(coding.encode(evidence.synthetic), coding.sizes)
     reference = synthetic.refit(coding.encode(evidence.reference))

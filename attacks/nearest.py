@@ -10,20 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from attacks.evidence import Evidence, Table
-from attacks.scores import Scores, Unanswerable
+from attacks.scores import Scores, UnanswerableError
 
 Bits = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 FEWEST_RARE = 20
-ISOLATION_STEPS = 10
+ISOLATION_STEPS = 100
 
 
 def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare.
 
-    Raises `Unanswerable` with fewer than 20 rare members.
+    Raises `UnanswerableError` with fewer than 20 rare members.
     """
     rare = rare_rows(evidence)
     _require_rare(rare[: len(evidence.members)], "rows")
@@ -34,7 +34,7 @@ def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where some value that only this target holds appears in the synthetic table, else 0.
 
-    Raises `Unanswerable` with fewer than 20 members that hold such a value.
+    Raises `UnanswerableError` with fewer than 20 members that hold such a value.
     """
     rare = rare_cells(evidence)
     _require_rare(rare[: len(evidence.members)].any(axis=1), "values")
@@ -50,7 +50,7 @@ def distance(evidence: Evidence, rng: np.random.Generator) -> Scores:
     synthetic row.
     """
     if not len(evidence.synthetic):
-        raise Unanswerable("underpowered", "the synthetic table has no rows")
+        raise UnanswerableError("underpowered", "the synthetic table has no rows")
     closest = closest_distance(evidence.pool, evidence.synthetic, evidence)
     if len(evidence.reference):
         closest = closest - closest_distance(evidence.pool, evidence.reference, evidence)
@@ -74,8 +74,9 @@ def rare_rows(evidence: Evidence) -> Flags:
 def rare_cells(evidence: Evidence) -> Flags:
     """Which cells hold a value of no other target; shape (targets, columns).
 
-    A number has to lie ten steps of its column from every other target's as well: on the grid of a
-    questionnaire or an instrument, the gaps between people's values are filled by chance.
+    A number has to lie a hundred steps of its column from every other target's as well: on the grid of a
+    questionnaire or an instrument, small gaps between people's values are filled by chance. A step is the
+    5 % quantile of the gaps between neighbouring values.
     """
     pool = evidence.pool
     numbers = [_lone(pool.numbers[:, j]) for j in range(pool.numbers.shape[1])]
@@ -98,7 +99,7 @@ def closest_distance(targets: Table, rows: Table, evidence: Evidence) -> Floats:
 
 def _require_rare(rare: Flags, what: str) -> None:
     if rare.sum() < FEWEST_RARE:
-        raise Unanswerable("not_applicable", f"fewer than {FEWEST_RARE} members have rare {what}")
+        raise UnanswerableError("not_applicable", f"fewer than {FEWEST_RARE} members have rare {what}")
 
 
 def _single(values: npt.NDArray[np.generic]) -> Flags:

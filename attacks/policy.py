@@ -155,7 +155,9 @@ def _faults(document: Mapping[str, Any], where: str) -> Iterator[Fault]:
             continue
         yield from (Fault(f"{at}, {k}", "unknown key", f"use {', '.join(rules)}") for k in entries if k not in rules)
         yield from (Fault(f"{at}, {k}", "missing", rule.instead) for k, rule in rules.items() if k not in entries)
-        yield from (Fault(f"{at}, {k}", "wrong type or out of range", rules[k].instead) for k, v in entries.items() if k in rules and not rules[k].holds(v))
+        yield from (
+            Fault(f"{at}, {k}", "wrong type or out of range", rules[k].instead) for k, v in entries.items() if k in rules and not rules[k].holds(v)
+        )
     shares = document.get("split")
     if isinstance(shares, Mapping) and all(map(_is_number, shares.values())) and abs(sum(shares.values()) - 1) > 1e-9:
         yield Fault(f"{where}, [split]", "the shares do not add up to 1", "write train = 0.7, control = 0.15, reference = 0.15")

@@ -82,7 +82,9 @@ def _next_rarest(frame: pl.DataFrame, guesses: int, rng: np.random.Generator) ->
     """Equality with values seen twice or more, the rarest first."""
     if guesses <= 0:
         return []
-    values = [(count, rng.random(), name, value) for name in frame.columns for value, count in frame[name].drop_nulls().value_counts().rows() if count > 1]
+    values = [
+        (count, rng.random(), name, value) for name in frame.columns for value, count in frame[name].drop_nulls().value_counts().rows() if count > 1
+    ]
     return [pl.col(name) == value for _, _, name, value in sorted(values, key=lambda v: v[:2])[:guesses]]
 
 

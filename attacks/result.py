@@ -89,4 +89,3 @@ def _finite(value: float) -> float | None:
 
 def _known(value: float | None) -> float:
     return math.nan if value is None else float(value)
-

@@ -12,7 +12,7 @@ from attacks.evidence import Evidence
 Floats = npt.NDArray[np.float64]
 
 
-class Unanswerable(Exception):
+class UnanswerableError(Exception):
     """An attack has nothing to attack, or not enough. `status` is what its endpoints become."""
 
     def __init__(self, status: str, words: str):

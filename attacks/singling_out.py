@@ -18,26 +18,26 @@ from typing import Literal
 import numpy as np
 
 from attacks.evidence import Evidence
-from attacks.scores import Scores, Unanswerable
+from attacks.scores import Scores, UnanswerableError
 
 Mode = Literal["univariate", "multivariate"]
 Score = Callable[[Evidence, np.random.Generator], Scores]
 
 
 def singling_out(mode: Mode, guesses: int) -> Score:
-    """The attack with a fixed number of guesses. It raises `Unanswerable` if too few can be made."""
+    """The attack with a fixed number of guesses. It raises `UnanswerableError` if too few can be made."""
 
     def score(evidence: Evidence, rng: np.random.Generator) -> Scores:
         from attacks import queries
 
         if not len(evidence.synthetic):
-            raise Unanswerable("underpowered", "the synthetic table has no rows")
+            raise UnanswerableError("underpowered", "the synthetic table has no rows")
         synthetic = queries.as_frame(evidence.synthetic).unique(maintain_order=True)
         pool = queries.as_frame(evidence.pool)
         write = queries.univariate if mode == "univariate" else queries.multivariate
         made = write(synthetic, guesses, rng)
         if not made or (mode == "multivariate" and len(made) < guesses):
-            raise Unanswerable("underpowered", f"{len(made)} of {guesses} guesses could be made")
+            raise UnanswerableError("underpowered", f"{len(made)} of {guesses} guesses could be made")
         return Scores.split(queries.isolations(made, pool), evidence, len(made))
 
     return score

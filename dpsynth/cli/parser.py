@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dpsynth import __version__
+from dpsynth.cli.words import number
 from dpsynth.errors import BadInput, Fault
 
 
@@ -17,7 +18,18 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The command with its options; `run` names the function that does it. Raises `BadInput` on bad usage."""
-    return _parser().parse_args(list(words))
+    return _parser().parse_args(_joined(words))
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--delta -1e-9` as `--delta=-1e-9`: a negative number is a value to refuse in words, not an unknown option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and isinstance(number(word), float) and word.startswith("-"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:

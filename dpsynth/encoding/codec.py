@@ -15,6 +15,7 @@ from dpsynth.privacy.attribute import Attribute, Bins, Categories, Codes, Merged
 
 Weights = npt.NDArray[np.float64]
 STEPS_IN_A_BIN = 20
+MOST_DECIMALS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +71,32 @@ def _categories(attribute: Categories, codes: Codes) -> pd.Series:
 
 
 def _numbers(attribute: Bins, codes: Codes, rng: np.random.Generator) -> pd.Series:
-    """Uniform within a bin; rounded so that a bin holds at least twenty different values."""
+    """Uniform within a bin, never a special value; rounded so that a bin holds at least twenty different values."""
     edges, integer = np.array(attribute.edges), attribute.column.type == "integer"
     bins = np.minimum(codes, attribute.bins - 1)
     low, high = edges[bins], edges[bins + 1]
-    if integer:
-        low = low + (np.isin(low, attribute.special) & (high - low > 1))
-        values = np.floor(low + rng.random(len(codes)) * (high - low))
-    else:
-        decimals = max(0, math.ceil(-math.log10(float(np.min(np.diff(edges))) / STEPS_IN_A_BIN)))
-        values = np.clip(np.round(low + rng.random(len(codes)) * (high - low), decimals), edges[0], edges[-1])
+    values = _whole(attribute, low, high, rng) if integer else _fractional(attribute, low, high, rng)
     for position, special in enumerate(attribute.special):
         values[codes == attribute.bins + position] = special
     values[codes == attribute.size - 1] = np.nan
     return pd.Series(values).astype("Int64") if integer else pd.Series(values)
+
+
+def _whole(attribute: Bins, low: Weights, high: Weights, rng: np.random.Generator) -> Weights:
+    """Whole numbers in [low, high); a special one moves on to the next of its bin."""
+    values = np.floor(low + rng.random(len(low)) * (high - low))
+    for _ in attribute.special:
+        values = np.where(np.isin(values, attribute.special), low + (values + 1 - low) % (high - low), values)
+    return values
+
+
+def _fractional(attribute: Bins, low: Weights, high: Weights, rng: np.random.Generator) -> Weights:
+    """Numbers in [low, high), rounded where that keeps them in their bin and apart from the special ones."""
+    decimals = max(0, math.ceil(-math.log10(float(np.min(np.diff(attribute.edges))) / STEPS_IN_A_BIN)))
+    exact = np.minimum(low + rng.random(len(low)) * (high - low), np.nextafter(high, low))
+    rounded = np.round(exact, min(decimals, MOST_DECIMALS))
+    left = (rounded < low) | (rounded >= high) | np.isin(rounded, attribute.special)
+    return np.where(left, exact, rounded)
 
 
 def describe(decoder: Decoder) -> dict[str, Any]:

@@ -49,18 +49,19 @@ def released_attributes(table: PrivateTable) -> tuple[Attribute, ...]:
 
 def _measured(table: PrivateTable, column: Column, mu_squared: float, delta: float) -> Column:
     if column.is_number:
-        return replace(column, bounds=_bounds(table, column, mu_squared), bounds_basis=RELEASED)
+        return replace(column, bounds=_bounds(table, column, mu_squared), bounds_basis=RELEASED, observed_bounds=None)
     sigma = discrete_gaussian_sigma((mu_squared / table.rows_per_unit) ** 0.5)
     found = table.discover(column, sigma, delta)
-    return replace(column, categories=found, categories_basis=RELEASED)
+    return replace(column, categories=found, categories_basis=RELEASED, observed_categories=None)
 
 
 def _bounds(table: PrivateTable, column: Column, mu_squared: float) -> tuple[float, float]:
     """The span of the rungs whose noisy counts stand clear of the noise; (0, 1) if none does."""
+    rungs = tuple(r for r in LADDER if r == int(r)) if column.type == "integer" else LADDER
     sigma = table.sigma(mu_squared)
-    counts = table.marginal([Bins(column, LADDER)], sigma)[:-1]
+    counts = table.marginal([Bins(column, rungs)], sigma)[:-1]
     clear = np.flatnonzero(counts > CLEAR_OF_NOISE * sigma)
-    return (LADDER[clear[0]], LADDER[clear[-1] + 1]) if len(clear) else (0.0, 1.0)
+    return (rungs[clear[0]], rungs[clear[-1] + 1]) if len(clear) else (0.0, 1.0)
 
 
 def _edges(column: Column, bounds: tuple[float, float]) -> tuple[float, ...]:

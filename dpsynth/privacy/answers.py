@@ -37,7 +37,6 @@ class Answers:
         self._next += 1
         if self.path is None:
             return
-        self._known.append((question, answer))
         with open(self.path, "a", encoding="utf-8", opener=_private) as file:
             file.write(json.dumps([question, answer]) + "\n")
             file.flush()
@@ -55,4 +54,7 @@ def _read(path: Path) -> list[tuple[dict[str, Any], Any]]:
     if whole != content:
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    return [(question, answer) for question, answer in map(json.loads, whole.splitlines())]
+    try:
+        return [(question, answer) for question, answer in map(json.loads, whole.splitlines())]
+    except (ValueError, TypeError):
+        raise BadInput(Fault(str(path), "not a journal of answers", "restore it; without it these answers are lost, and their charge stays")) from None

@@ -104,6 +104,10 @@ class Merged:
     base: Attribute
     groups: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.groups) != self.base.size or min(self.groups) < 0:
+            raise ValueError("each code of the base needs a group: else encoding would fail on some rows and not on others")
+
     @property
     def column(self) -> Column:
         return self.base.column

@@ -7,6 +7,7 @@ down, a measurement is rounded up, so no sum of roundings ever exceeds what was 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from dpsynth.errors import BadInput, BudgetExceeded, Fault
 from dpsynth.privacy import gdp
 
-MU_TICK = Fraction(1, 2**60)
+MU_TICK = Fraction(1, 2**100)
 DELTA_TICK = Fraction(1, 2**100)
 EVENT_SHARE = 0.1
 MAX_EPSILON = 100.0
@@ -22,7 +23,7 @@ MAX_EPSILON = 100.0
 
 @dataclass(frozen=True, order=False)
 class Cost:
-    """A cost in ticks: `mu_squared` in units of 2^-60, `delta` (probability of an event outside the curve) of 2^-100."""
+    """A cost in ticks: `mu_squared` and `delta` (probability of an event outside the curve) in units of 2^-100."""
 
     mu_squared: int = 0
     delta: int = 0
@@ -56,7 +57,9 @@ class Cost:
 
     @classmethod
     def measured(cls, mu: float, delta: float = 0.0) -> Cost:
-        """What a measurement costs; rounded up."""
+        """What a measurement costs; rounded up. Raises `ValueError` for a negative one: nothing refunds."""
+        if mu < 0 or delta < 0:
+            raise ValueError("a measurement costs at least nothing")
         return cls(math.ceil(Fraction(mu) ** 2 / MU_TICK), math.ceil(Fraction(delta) / DELTA_TICK))
 
 
@@ -86,6 +89,7 @@ class Filter:
     def __init__(self, grant: Cost):
         self.grant = grant
         self.spent = Cost()
+        self._alone = threading.Lock()
 
     @property
     def left(self) -> Cost:
@@ -93,9 +97,10 @@ class Filter:
 
     def charge(self, cost: Cost) -> None:
         """Raises `BudgetExceeded` before anything is spent if `cost` does not fit."""
-        if not cost.fits(self.left):
-            raise BudgetExceeded("a measurement asks for more than is left of the grant; nothing was read for it")
-        self.spent = self.spent + cost
+        with self._alone:
+            if not cost.fits(self.left):
+                raise BudgetExceeded("a measurement asks for more than is left of the grant; nothing was read for it")
+            self.spent = self.spent + cost
 
 
 def check_budget(epsilon: Any, delta: Any, where: str = "") -> list[Fault]:
@@ -119,4 +124,4 @@ def require_budget(epsilon: Any, delta: Any) -> None:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

@@ -14,19 +14,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy.special import erfinv, expit, log_ndtr, logit, ndtr, ndtri
+import numpy as np
+from scipy.special import erf, erfcx, erfinv, expit, log_ndtr, logit, ndtr, ndtri
 
 SAFETY = 1e-9
 MIN_SIGMA = 0.5
+TAIL_TERMS = 1000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
 
 def delta_of(epsilon: float, mu: float) -> float:
     """The least delta for which a mu-GDP mechanism is (epsilon, delta)-DP (Dong et al., Cor. 2.13)."""
     if mu <= 0:
         return 0.0
+    if mu < 0.5:
+        return _delta_of_small(epsilon, mu)
     above = float(log_ndtr(-epsilon / mu + mu / 2))
     below = epsilon + float(log_ndtr(-epsilon / mu - mu / 2))
     return math.exp(above) * -math.expm1(min(below - above, 0.0))
+
+
+def _delta_of_small(epsilon: float, mu: float) -> float:
+    """`delta_of` where its two terms nearly cancel: with R the Mills ratio, phi(a) (R(a) - R(b)) for a, b = epsilon/mu -+ mu/2,
+    and R(a) - R(b) is the integral of 1 - x R(x), smooth enough for a few Gaussian nodes."""
+    middle, half = epsilon / mu, mu / 2
+    if middle > 1e6:
+        return 0.0
+    x = middle + half * _NODES
+    inner = 1 - x * math.sqrt(math.pi / 2) * erfcx(x / math.sqrt(2))
+    return math.exp(-((middle - half) ** 2) / 2) / math.sqrt(2 * math.pi) * half * float(_WEIGHTS @ inner)
 
 
 def mu_of(epsilon: float, delta: float) -> float:
@@ -63,11 +79,10 @@ def discrete_gaussian_sigma(mu: float) -> float:
 
 def discrete_gaussian_tail(sigma: float, at: int) -> float:
     """P[Y >= at] for the discrete Gaussian of scale `sigma`, at >= 1, rounded up."""
-    first = math.exp(-(at**2) / (2 * sigma**2))
-    total, x = 0.0, at
-    while (term := math.exp(-(x**2) / (2 * sigma**2))) > first * 1e-18 and term > 0:
-        total, x = total + term, x + 1
-    return total * _mass_at_zero(sigma) * (1 + SAFETY)
+    total = sum(math.exp(-(x**2) / (2 * sigma**2)) for x in range(at, at + TAIL_TERMS))
+    beyond = at + TAIL_TERMS - 1
+    rest = sigma * math.sqrt(2 * math.pi) * float(ndtr(-beyond / sigma))
+    return (total + rest) * _mass_at_zero(sigma) * (1 + SAFETY)
 
 
 def threshold(sigma: float, delta: float, values_per_unit: int) -> int:
@@ -85,13 +100,15 @@ def threshold(sigma: float, delta: float, values_per_unit: int) -> int:
 
 def selection_epsilon(mu: float) -> float:
     """The bounded range that costs `mu` (inverse of `selection_mu`), rounded down."""
-    return 2 * float(logit(ndtr(mu / 2))) * (1 - SAFETY)
+    exact = 4 * math.atanh(erf(mu / math.sqrt(8))) if mu < 1 else 2 * float(logit(ndtr(mu / 2)))
+    return exact * (1 - SAFETY)
 
 
 def selection_mu(epsilon: float) -> float:
     """mu of a selection of bounded range `epsilon`, such as the exponential mechanism with scores scaled by
     epsilon / (2 sensitivity). The worst pair is the symmetric two-point one."""
-    return -2 * float(ndtri(expit(-epsilon / 2))) * (1 + SAFETY)
+    exact = math.sqrt(8) * float(erfinv(math.tanh(epsilon / 4))) if epsilon < 1 else -2 * float(ndtri(expit(-epsilon / 2)))
+    return exact * (1 + SAFETY)
 
 
 def best_auc(mu: float) -> float:

@@ -112,7 +112,7 @@ class Ledger:
         try:
             events = _read(path)
         except VerificationFailed as error:
-            raise BadInput(Fault(str(path), f"not a sound ledger ({error})", "restore it from a backup; see `dpsynth ledger verify`")) from None
+            raise _unsound(path, error) from None
         return cls(path, events[0].body)
 
     @staticmethod
@@ -149,6 +149,7 @@ class Ledger:
 
     def refusal(self, request: Request) -> str | None:
         """Why the ledger would refuse `request` now, or None. Reads no row and spends nothing."""
+        require_budget(request.epsilon, request.delta)
         return _refusal(self, self.events(), request)
 
     def grant(self, request: Request, release: str | None = None) -> Grant:
@@ -157,9 +158,10 @@ class Ledger:
         Raises:
             BudgetExceeded: it does not fit, or the ledger is closed; nothing was spent.
         """
+        require_budget(request.epsilon, request.delta)
         release = release or str(uuid.uuid4())
-        with closing(_connect(self.path)) as connection, _transaction(connection):
-            events = _events(connection)
+        with self._writing() as connection:
+            events = _sound(self.path, connection)
             known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
             if known is None:
                 refusal = _refusal(self, events, request)
@@ -173,9 +175,22 @@ class Ledger:
             raise BudgetExceeded(f"release {release} was granted another amount; resume it with its own epsilon and delta")
         return granted
 
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of one's own. Raises `BadInput` if the file cannot be written (gone, read-only, full, held by others)."""
+        try:
+            with closing(_connect(self.path)) as connection, _transaction(connection):
+                yield connection
+        except sqlite3.Error as error:
+            what = f"cannot be written ({type(error).__name__}); nothing was granted"
+            raise BadInput(Fault(str(self.path), what, "see that it is there, writable, with room, and not held by another process")) from None
+
     def record(self, kind: str, body: dict[str, Any]) -> Event:
-        """Append an event that costs nothing (an attempt's verdict, a re-opening)."""
-        with closing(_connect(self.path)) as connection, _transaction(connection):
+        """Append an event that costs nothing (an attempt's verdict, a re-opening). Grants are `grant`'s alone."""
+        if kind in ("created", "grant"):
+            raise ValueError(f"{kind} is not recorded by hand")
+        with self._writing() as connection:
+            _sound(self.path, connection)
             return _append(connection, kind, body)
 
     def reopen(self, reason: str) -> None:
@@ -184,8 +199,8 @@ class Ledger:
             raise BadInput(Fault("reason", "empty", 'say why: --reason "looser policy agreed with the board on 3 May"'))
         self.record("reopened", {"reason": reason})
 
-    def table(self, rows: pd.DataFrame | Callable[[], pd.DataFrame], schema: Schema, release: str | None = None) -> PrivateTable:
-        """The rows behind the one door, paid for by this ledger.
+    def table(self, rows: pd.DataFrame | Callable[[], pd.DataFrame], schema: Schema) -> PrivateTable:
+        """The rows behind the one door, paid for by this ledger; each table is charged on its own.
 
         Raises:
             BadInput: the ledger is another population's.
@@ -193,7 +208,7 @@ class Ledger:
         from dpsynth.privacy.table import PrivateTable
 
         require_population(self, schema)
-        return PrivateTable(rows, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key)
+        return PrivateTable(rows, schema, lambda request: self.grant(request).cost, "ledgered", key=self.split_key)
 
 
 def require_population(ledger: Ledger, schema: Schema) -> None:
@@ -202,6 +217,17 @@ def require_population(ledger: Ledger, schema: Schema) -> None:
         raise BadInput(
             Fault(str(ledger.path), f"is the ledger of {ledger.dataset!r}, the schema is of {schema.name!r}", "give that population's own ledger")
         )
+
+
+def _unsound(path: Path, error: VerificationFailed) -> BadInput:
+    return BadInput(Fault(str(path), f"not a sound ledger ({error})", "restore it from a backup; see `dpsynth ledger verify`"))
+
+
+def _sound(path: Path, connection: sqlite3.Connection) -> list[Event]:
+    try:
+        return _events(connection)
+    except VerificationFailed as error:
+        raise _unsound(path, error) from None
 
 
 def _refusal(ledger: Ledger, events: Sequence[Event], request: Request) -> str | None:
@@ -249,10 +275,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full device has rolled back already
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _append(connection: sqlite3.Connection, kind: str, body: dict[str, Any]) -> Event:
@@ -260,6 +287,7 @@ def _append(connection: sqlite3.Connection, kind: str, body: dict[str, Any]) -> 
     at, text = datetime.now(UTC).isoformat(timespec="seconds"), json.dumps(body, sort_keys=True)
     event = Event(last[0] + 1, at, kind, body, last[1], _hash(last[0] + 1, at, kind, text, last[1]))
     connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", (event.seq, at, kind, text, event.previous, event.hash))
+    connection.execute(f"PRAGMA user_version = {event.seq}")
     return event
 
 
@@ -286,6 +314,8 @@ def _events(connection: sqlite3.Connection) -> list[Event]:
             raise VerificationFailed(f"event {len(events) + 1} was changed, dropped or moved")
         events.append(Event(seq, at, kind, json.loads(text), said, digest))
         previous = digest
+    if connection.execute("PRAGMA user_version").fetchone()[0] != len(events):
+        raise VerificationFailed("its last events were dropped")
     if not events or events[0].kind != "created" or events[0].body.get("format") != FORMAT or events[0].body.get("currency") != CURRENCY:
         raise VerificationFailed("not a ledger of this version")
     return events

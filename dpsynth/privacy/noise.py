@@ -39,7 +39,7 @@ class SystemNoise:
         import opendp.measurements as measurements
 
         domain, metric = _integer_vectors()
-        noisy = measurements.make_gaussian(domain, metric[0], scale=float(sigma))(counts.ravel())
+        noisy = measurements.make_gaussian(domain, metric[0], scale=float(sigma))(counts.flatten())
         return np.asarray(noisy, dtype=np.int64).reshape(counts.shape)
 
     def choose(self, scores: Counts, scale: float) -> int:
@@ -48,7 +48,7 @@ class SystemNoise:
         from opendp.measures import zero_concentrated_divergence
 
         domain, metric = _integer_vectors()
-        return int(measurements.make_noisy_max(domain, metric[1], zero_concentrated_divergence(), scale=float(scale))(scores))
+        return int(measurements.make_noisy_max(domain, metric[1], zero_concentrated_divergence(), scale=float(scale))(scores.flatten()))
 
 
 @cache

@@ -14,18 +14,19 @@ References: McKenna et al. 2021 (MST); Korolova et al. 2009 (thresholds); `gdp.p
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dpsynth.errors import BudgetExceeded
 from dpsynth.privacy import gdp
 from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.attribute import Attribute, Codes
-from dpsynth.privacy.cost import Cost, Filter, Request
+from dpsynth.privacy.cost import Cost, Filter, Request, require_budget
 from dpsynth.privacy.noise import Counts, Noise, SystemNoise
 from dpsynth.privacy.unit import kept_rows, new_key, unit_ids
 from dpsynth.schema.cells import read_text
@@ -33,6 +34,7 @@ from dpsynth.schema.column import Column
 from dpsynth.schema.schema import Schema
 
 Clique = Sequence[Attribute]
+MAX_SCORE = 2.0**53
 
 
 class PrivateTable:
@@ -62,6 +64,7 @@ class PrivateTable:
         self._key = key or new_key()
         self._answers = answers or Answers()
         self._filter: Filter | None = None
+        self._process = os.getpid()
         self._frame: pd.DataFrame | None = None
         self._codes: dict[Attribute, Codes] = {}
         self._counts: dict[tuple[Attribute, ...], Counts] = {}
@@ -81,10 +84,14 @@ class PrivateTable:
 
     def grant(self, request: Request) -> Cost:
         """Charge the whole request, durably, before any row is read. Raises `BudgetExceeded`; a table is granted once."""
+        require_budget(request.epsilon, request.delta)
         if self._filter is not None:
             raise BudgetExceeded("this table was granted its budget already; ask the ledger for a new table")
         self._filter = Filter(self._account(request))
         return self._filter.grant
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a table is not copied and not pickled: each copy would spend the same grant")
 
     def sigma(self, mu_squared: float) -> float:
         """The noise scale at which one marginal of this table costs at most `mu_squared`."""
@@ -106,6 +113,9 @@ class PrivateTable:
         The score of clique i is ||counts_i - references[i]||_1 - penalties[i]; references (same shapes as the marginals)
         and penalties are whole numbers made from earlier answers only.
         """
+        for clique, reference in zip(cliques, references, strict=True):
+            if reference.shape != tuple(a.size for a in clique) or reference.dtype.kind != "i" or np.abs(reference.astype(float)).sum() > MAX_SCORE:
+                raise ValueError("a reference is whole counts in the shape of its clique: else a row could move its score by more than 1")
         question = {"select": [_names(c) for c in cliques], "mu_squared": mu_squared}
         epsilon = gdp.selection_epsilon(math.sqrt(mu_squared))
         scale = 2 * self.rows_per_unit / epsilon
@@ -146,6 +156,8 @@ class PrivateTable:
     def _open(self) -> Filter:
         if self._filter is None:
             raise BudgetExceeded("no budget was granted to this table yet; nothing was read")
+        if os.getpid() != self._process:
+            raise BudgetExceeded("this table's budget is its own process's: a forked child would spend it twice")
         return self._filter
 
     def _bounded(self) -> pd.DataFrame:
@@ -169,12 +181,12 @@ class PrivateTable:
             self._counts[key] = np.bincount(flat, minlength=math.prod(shape)).astype(np.int64).reshape(shape)
         return self._counts[key]
 
-    def _units_per_value(self, column: Column) -> tuple[npt.NDArray[np.object_], Counts]:
+    def _units_per_value(self, column: Column) -> tuple[list[str], Counts]:
         """Distinct values of a column and how many units hold each."""
         frame = self._bounded()
-        held = pd.DataFrame({"value": read_text(frame[column.name], column), "unit": unit_ids(frame, self.schema)})
-        counts = held.dropna().drop_duplicates().groupby("value").size()
-        return counts.index.to_numpy(dtype=object), counts.to_numpy(dtype=np.int64)
+        held = set(zip(read_text(frame[column.name], column), unit_ids(frame, self.schema), strict=True))
+        units = Counter(value for value, unit in held if value is not None and unit is not None)
+        return list(units), np.array(list(units.values()), dtype=np.int64)
 
 
 def single_use(rows: pd.DataFrame, schema: Schema, noise: Noise | None = None) -> PrivateTable:

@@ -44,7 +44,7 @@ def keyed_uniform(key: bytes, purpose: str, ids: Iterable[bytes]) -> npt.NDArray
     """Independent uniform draws in [0, 1), one per id, the same for the same key, purpose and id."""
     person = hashlib.blake2b(purpose.encode(), digest_size=16).digest()
     words = b"".join(hashlib.blake2b(i, key=key, person=person, digest_size=8).digest() for i in ids)
-    return np.frombuffer(words, dtype="<u8").astype(np.float64) / 2.0**64
+    return (np.frombuffer(words, dtype="<u8") >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def kept_rows(frame: pd.DataFrame, schema: Schema, key: bytes) -> npt.NDArray[np.int64]:

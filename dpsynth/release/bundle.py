@@ -105,14 +105,12 @@ def read_bundle(path: Path) -> dict[str, bytes]:
 
 def read_folder(folder: Path) -> dict[str, bytes]:
     """The regular files of a folder, which must hold nothing else."""
-    names = sorted(os.listdir(folder))
+    names = sorted(entry.name for entry in folder.iterdir())
     if not set(names) & set(FILES):
         raise _not_a_bundle(folder)
     odd = [n for n in names if not stat.S_ISREG(os.lstat(folder / n).st_mode)]
     if odd:
-        raise VerificationFailed(
-            "\n".join(f"{n!r}: is a folder, a link or a device, and a bundle has plain files only; {ASK_AGAIN}" for n in odd)
-        )
+        raise VerificationFailed("\n".join(f"{n!r}: is a folder, a link or a device, and a bundle has plain files only; {ASK_AGAIN}" for n in odd))
     if len(names) > MOST_ENTRIES or sum(os.lstat(folder / n).st_size for n in names) > LARGEST_BUNDLE:
         raise VerificationFailed(f"{folder}: has more than a bundle may hold; {ASK_AGAIN}")
     return {n: (folder / n).read_bytes() for n in names}
@@ -121,7 +119,10 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 def _signed_files(contents: PublicContents, key: Ed25519PrivateKey) -> dict[str, bytes]:
     certificate = contents.certificate
     schema = released_schema(contents.schema, certificate.id)
-    table = to_arrow(contents.synthetic, schema, certificate.id)
+    try:
+        table = to_arrow(contents.synthetic, schema, certificate.id)
+    except (ValueError, OverflowError) as error:
+        raise DpsynthError(f"the rows are not of the schema, so nothing was written: {error}") from error
     faults = [*row_faults(table, schema, certificate.id), *certificate.faults()]
     if contents.policy_text != certificate.policy.text:
         faults.append("policy_text is not the certificate's")
@@ -131,9 +132,7 @@ def _signed_files(contents: PublicContents, key: Ed25519PrivateKey) -> dict[str,
         raise DpsynthError("the bundle would not verify, so it was not written: " + "; ".join(faults))
     files = {
         "README.txt": readme(certificate, schema.name).encode(),
-        "accuracy.json": (
-            json.dumps(list(contents.accuracy), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-        ).encode(),
+        "accuracy.json": (json.dumps(list(contents.accuracy), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         "dictionary.csv": lines_bytes(list(DICTIONARY), ([row.get(k, "") for k in DICTIONARY] for row in contents.dictionary)),
         "policy.toml": contents.policy_text.encode(),
         "report.html": contents.report_html.encode(),
@@ -188,9 +187,9 @@ def _write_zip(target: Path, files: Mapping[str, bytes]) -> None:
 def _clear_leftovers(out_dir: Path, target: Path) -> None:
     for folder in out_dir.glob(f"{ASIDE}*"):
         shutil.rmtree(folder)
-    for name in os.listdir(out_dir):
-        if name.startswith(f".{target.name}-"):
-            (out_dir / name).unlink()
+    for path in tuple(out_dir.iterdir()):
+        if path.name.startswith(f".{target.name}-"):
+            path.unlink()
 
 
 def _check_same_release(public: Path, certificate_id: str) -> None:

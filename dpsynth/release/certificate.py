@@ -204,7 +204,10 @@ class Certificate:
             return
         reached = delta_of(self.epsilon, math.sqrt(self.mu_squared)) + self.delta_event
         if reached > self.delta * SLACK:
-            yield f"the charge (mu^2 {self.mu_squared:g}, event delta {self.delta_event:g}) costs delta {reached:g} at epsilon {self.epsilon:g}, more than {self.delta:g}"
+            yield (
+                f"the charge (mu^2 {self.mu_squared:g}, event delta {self.delta_event:g}) costs delta {reached:g} "
+                f"at epsilon {self.epsilon:g}, more than {self.delta:g}"
+            )
         for name, total, parts in (
             ("mu_squared", self.mu_squared, [e.mu_squared for e in self.events]),
             ("delta_event", self.delta_event, [e.delta for e in self.events]),
@@ -268,9 +271,7 @@ def signatures_from_bytes(content: bytes) -> tuple[Signature, ...]:
     if faults or not listed:
         raise VerificationFailed("\n".join(faults) or "certificate.sig: there is no signature; ask the custodian for the signed bundle")
     try:
-        found = tuple(
-            Signature(s["role"], Ed25519PublicKey.from_public_bytes(_bytes64(s["key"])), _bytes64(s["signature"])) for s in listed
-        )
+        found = tuple(Signature(s["role"], Ed25519PublicKey.from_public_bytes(_bytes64(s["key"])), _bytes64(s["signature"])) for s in listed)
     except ValueError:
         raise VerificationFailed("certificate.sig: a key or signature is damaged; ask the custodian for the original") from None
     if signatures_to_bytes(found) != content:
@@ -320,7 +321,7 @@ def _mismatches(value: Any, shape: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
             yield f"{where}: is not an object; ask the custodian for the original"
             return
-        keys = {k: shape[str] for k in value} if str in shape else shape
+        keys = dict.fromkeys(value, shape[str]) if str in shape else shape
         for key in sorted(keys.keys() ^ value.keys()):
             yield f"{where}: {'lacks' if key in keys else 'has the unknown key'} {key!r}; ask the custodian for the original"
         for key in keys.keys() & value.keys():

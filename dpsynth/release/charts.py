@@ -91,20 +91,21 @@ def bars(labels: Sequence[str], series: Sequence[Series], key: str) -> str:
     return svg()
 
 
-def histogram(edges: Sequence[float], series: Sequence[Series], key: str) -> str:
-    """Bars over bins; further series as steps on top of the first."""
+def histogram(edges: Sequence[float], series: Sequence[Series], key: str, names: Sequence[str] = ()) -> str:
+    """Bars over bins; further series as steps on top of the first. `names` of the bins, if given, replace the numbers."""
     with _canvas(WIDTH, 2.1, key) as (axes, svg):
         first, *rest = series
         widths = [b - a for a, b in pairwise(edges)]
-        axes.bar(
-            edges[:-1], [100 * s for s in first.shares], width=widths, align="edge", color=first.colour, edgecolor="white", linewidth=0.6
-        )
+        axes.bar(edges[:-1], [100 * s for s in first.shares], width=widths, align="edge", color=first.colour, edgecolor="white", linewidth=0.6)
         for left, width, w in zip(edges[:-1], widths, first.whiskers, strict=False):
             axes.plot([left + width / 2] * 2, [100 * max(w.low, 0), 100 * max(w.high, 0)], color=INK, linewidth=1.3, solid_capstyle="butt")
         for one in rest:
             axes.stairs([100 * s for s in one.shares], edges, color=one.colour, linewidth=1.8)
         axes.set_ylim(bottom=0)
         _percent(axes, "y")
+        if names:
+            told = range(0, len(names), max(1, -(-len(names) // 4)))
+            axes.set_xticks([(edges[i] + edges[i + 1]) / 2 for i in told], [_short(names[i], 16) for i in told])
     return svg()
 
 

@@ -26,7 +26,7 @@ def write_sample(frame: pd.DataFrame, model: Model, target: Path) -> str:
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(marks), target)
         return mark
     markers = {c.name: c.marker for c in model.schema.synthesised}
-    spelled = {name: column.astype(object).where(column.notna(), markers[name]) for name, column in frame.items()}
+    spelled = {name: frame[name].astype(object).where(frame[name].notna(), marker) for name, marker in markers.items()}
     type(frame)(spelled).to_csv(target, index=False)
     target.with_name(f"{target.name}.note.txt").write_text(mark + "\n", encoding="utf-8")
     return mark

@@ -27,7 +27,8 @@ def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy,
     `claim` is the (epsilon, delta) the rows were made under; `seed` is the run's own, so that a resumed run can not
     draw another verdict.
     """
-    from attacks.suite import Claim, evaluate
+    from attacks.claim import Claim
+    from attacks.suite import evaluate
 
     report = evaluate(split.train, split.control, candidate, schema, split.reference, policy=policy, claim=Claim(*claim), seed=seed)
     return report.document() | {"roc": roc_curves(report)}

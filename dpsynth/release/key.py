@@ -125,9 +125,7 @@ class KeyStore:
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         if not _store(self.own_path, pem, 0o600):
-            raise BadInput(
-                Fault(str(self.own_path), "there is a key already", "use it, or move it away first; `dpsynth key show` shows it")
-            )
+            raise BadInput(Fault(str(self.own_path), "there is a key already", "use it, or move it away first; `dpsynth key show` shows it"))
         return key
 
     def own(self) -> Ed25519PrivateKey | None:
@@ -171,9 +169,7 @@ class KeyStore:
         key = load_public(path)
         name = name or path.stem
         if not NAME.fullmatch(name):
-            raise BadInput(
-                Fault(name, "is not a name for a key", "use up to 64 letters, digits, spaces and . _ -, starting with a letter or digit")
-            )
+            raise BadInput(Fault(name, "is not a name for a key", "use up to 64 letters, digits, spaces and . _ -, starting with a letter or digit"))
         target = self.trusted_folder / f"{name}.pem"
         if not _store(target, _public_pem(key), 0o644) and raw_bytes(load_public(target)) != raw_bytes(key):
             raise BadInput(Fault(name, "another key is trusted under this name", f"give another name, or remove {target} first"))

@@ -96,7 +96,8 @@ def custodian_report(facts: CustodianFacts) -> str:
         "report_custodian.html",
         facts=facts,
         headline=VERDICTS[facts.verdict],
-        attacks=facts.attacks,
+        attacks=[(a, *_outcome(a)) for a in facts.attacks],
+        steps=[step for step in dict.fromkeys(facts.next_steps) if step not in {r["next"] for r in facts.reasons}],
         intervals=_intervals_chart(facts.attacks),
         roc=charts.roc([charts.Curve(str(r["attack"]), r["fpr"], r["tpr"]) for r in facts.roc], "roc") if facts.roc else "",
         panels=[_comparison_panel(c, f"c{i}") for i, c in enumerate(facts.comparisons)],
@@ -192,20 +193,34 @@ def _panel(title: str, svg: str, labels: Sequence[str], one: Series) -> Panel:
 
 
 def _comparison_panel(comparison: Mapping[str, Any], key: str) -> Panel:
-    column, train, synthetic = str(comparison["column"]), list(comparison["train"]), list(comparison["synthetic"])
+    """Numbers as a histogram over `edges`, or over the order of their `labels`; categories as bars."""
+    train, synthetic = list(comparison["train"]), list(comparison["synthetic"])
+    edges = [float(e) for e in comparison.get("edges") or ()]
+    labels = [str(label) for label in comparison.get("labels") or [f"{a:g} to {b:g}" for a, b in pairwise(edges)]]
     both = [Series("synthetic", SYNTHETIC, synthetic), Series("true", TRUE, train)]
-    if comparison.get("edges"):
-        edges = [float(e) for e in comparison["edges"]]
-        labels = [f"{a:g} to {b:g}" for a, b in pairwise(edges)]
+    if edges and len(edges) == len(train) + 1:
         svg = charts.histogram(edges, both, key)
+    elif comparison.get("kind") in ("integer", "continuous", "numeric") and len(labels) > MOST_BARS:
+        svg = charts.histogram(range(len(labels) + 1), both, key, labels)
     else:
-        labels = [str(label) for label in comparison["labels"]]
         common = set(sorted(range(len(labels)), key=lambda i: (-train[i], i))[:MOST_BARS])
         shown = [i for i in range(len(labels)) if i in common]
         svg = charts.bars([labels[i] for i in shown], [Series(s.name, s.colour, [s.shares[i] for i in shown]) for s in both], key)
-    rows = zip(labels, train, synthetic, strict=False)
-    figures = tuple((label, _share(t), _share(s)) for label, t, s in rows)
-    return Panel(column, f"Total variation distance {float(comparison['tv']):.3f}", svg, ("Value", "True", "Synthetic"), figures)
+    figures = tuple((label, _share(t), _share(s)) for label, t, s in zip(labels, train, synthetic, strict=False))
+    note = f"Total variation distance {float(comparison['tv']):.3f}"
+    return Panel(str(comparison["column"]), note, svg, ("Value", "True", "Synthetic"), figures)
+
+
+def _outcome(attack: Mapping[str, Any]) -> tuple[str, str]:
+    """What an attack says of the policy, in a word, and the word's colour."""
+    ci, tolerance, status = attack.get("ci"), attack.get("tolerance"), str(attack["status"]).replace("_", " ")
+    if status != "ok":
+        return status, "doubtful"
+    if attack.get("control_detected") is False:
+        return "void: control missed", "doubtful"
+    if not ci or None in ci or tolerance is None:
+        return "reported", ""
+    return ("within", "passed") if ci[1] < tolerance else ("exceeds", "failed") if ci[0] > tolerance else ("undecided", "doubtful")
 
 
 def _intervals_chart(attacks: Sequence[Mapping[str, Any]]) -> str:
@@ -230,7 +245,7 @@ def _share(share: float) -> str:
 def _number(value: Any, digits: int = 3) -> str:
     """A figure for people: a few digits, thousands apart, a dash where there is none."""
     if value is None:
-        return "–"
+        return "\N{EN DASH}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -101,8 +101,26 @@ def verify(
     unit: str | None = None,
     policy: str | None = None,
 ) -> Verification:
-    """Check a bundle, a folder or a zip. With `public_key` that key alone counts, else one's own and the trusted ones.
+    """Check a bundle, a folder or a zip, and return only if all is well.
 
+    Raises:
+        BadInput: as `examine` does.
+        VerificationFailed: with every fault, one a line.
+    """
+    return examine(bundle, keys, public_key, max_epsilon, unit, policy).require()
+
+
+def examine(
+    bundle: Path,
+    keys: KeyStore,
+    public_key: Path | None = None,
+    max_epsilon: float | None = None,
+    unit: str | None = None,
+    policy: str | None = None,
+) -> Verification:
+    """All checks of a bundle, a folder or a zip, whether or not they went well.
+
+    With `public_key` that key alone counts, else one's own and the trusted ones.
     `policy` is a name, or the path or SHA-256 of the policy's text.
 
     Raises:
@@ -216,8 +234,8 @@ def _row_faults(files: dict[str, bytes], certificate: Certificate) -> Iterator[s
     except (BadInput, ValueError, TypeError, AttributeError, RecursionError) as error:
         yield f"schema.json is not a schema ({str(error).splitlines()[0]}); {ASK}"
         return
-    if schema.name != certificate.schema or schema.unit.name != certificate.unit:
-        yield f"schema.json is of another table or unit than the certificate; {ASK}"
+    if schema.name != certificate.schema:
+        yield f"schema.json is of another table than the certificate; {ASK}"
     try:
         table = pq.read_table(io.BytesIO(files["synthetic.parquet"]))
     except (pa.ArrowException, OSError, ValueError):

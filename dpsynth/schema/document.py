@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from dpsynth.schema.schema import FileFormat, PrivacyUnit, Schema
 BASIS_HELP = "start the basis with one of " + ", ".join(PUBLIC_WORDS) + " (public) or " + ", ".join(PRIVATE_WORDS) + " (measured)"
 NULL_IDS = ("drop", "one-unit")
 MAX_BINS = 10_000
+MOST_EXACT = 2**53
+LARGEST = sys.float_info.max
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def schema_from_document(document: dict[str, Any], where: str) -> Schema:
     if not isinstance(name, str) or not name:
         faults.append(Fault(where, "the table has no name", 'write name = "my_table"'))
     target = document.get("target")
-    if target is not None and target not in {c.name for c in columns}:
+    if target is not None and target not in [c.name for c in columns]:
         faults.append(Fault(where, f"target {target!r} is not a column", "name one of the columns"))
     file = _file(document, where, faults)
     refuse(faults)
@@ -112,13 +116,14 @@ def _categories_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
     categories = entry.get("categories")
     if categories is None:
         return
-    if not isinstance(categories, list) or not categories or not all(isinstance(c, str) for c in categories):
+    found_none = categories == [] and Basis(str(entry.get("categories_basis"))).word == "released"
+    if not isinstance(categories, list) or not (categories or found_none) or not all(isinstance(c, str) for c in categories):
         yield Fault(where, "categories is not a list of texts", 'write categories = ["a", "b"]')
     elif len(set(categories)) < len(categories):
         yield Fault(where, "a category is listed twice", "keep one of them")
     elif len(categories) > MAX_CATEGORIES:
         yield Fault(where, f"{len(categories):,} categories, more than {MAX_CATEGORIES:,}", 'write type = "id", or group them')
-    elif set(categories) & set(_listed(entry.get("missing"))):
+    elif any(m in categories for m in _listed(entry.get("missing"))):
         yield Fault(where, "a category is also a missing marker", "drop it from one of the two lists")
 
 
@@ -131,8 +136,21 @@ def _bounds_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
             yield Fault(where, "the lower bound is not below the upper one", "write bounds = [low, high] with low < high")
         elif entry["type"] == "integer" and any(b != int(b) for b in bounds):
             yield Fault(where, "an integer column has fractional bounds", "write whole numbers")
-    if not all(map(_is_number, _listed(entry.get("special")))):
+        elif entry["type"] == "integer" and max(map(abs, bounds)) > MOST_EXACT:
+            yield Fault(where, "an integer column has bounds beyond 2^53, where numbers lose digits", 'write nearer bounds, or type = "id"')
+        elif not _is_cut(float(bounds[0]), float(bounds[1])):
+            yield Fault(where, "the bounds are too near or too far apart to cut into bins", "write bounds that differ by a usual amount")
+    special = _listed(entry.get("special"))
+    if not all(map(_is_number, special)):
         yield Fault(where, "special values are not finite numbers", "write special = [-1]")
+    elif entry["type"] == "integer" and any(s != int(s) or abs(s) > MOST_EXACT for s in special):
+        yield Fault(where, "an integer column has fractional special values", "write whole numbers up to 2^53")
+
+
+def _is_cut(low: float, high: float) -> bool:
+    """Whether the widest cut, into MAX_BINS, has edges apart from each other."""
+    width = (high - low) / MAX_BINS
+    return math.isfinite(width) and width > 1e-280 and width > 4 * math.ulp(max(abs(low), abs(high)))
 
 
 def _bins_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
@@ -204,7 +222,8 @@ def _n_public(document: dict[str, Any], where: str, faults: list[Fault]) -> tupl
     entry = document.get("n_public")
     if entry is None:
         return None, ""
-    if not isinstance(entry, dict) or not isinstance(entry.get("value"), int) or isinstance(entry["value"], bool) or not entry.get("source"):
+    value = entry.get("value") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(value, int) or isinstance(value, bool) or value < 1 or not entry.get("source"):
         faults.append(Fault(where, "n_public has no value and source", 'write n_public = {value = 10000, source = "annual report"}'))
         return None, ""
     return entry["value"], str(entry["source"])
@@ -218,7 +237,20 @@ def _file(document: dict[str, Any], where: str, faults: list[Fault]) -> FileForm
     if unknown:
         faults.append(Fault(where, f"[file] has unknown keys {sorted(unknown)}", "use separator, encoding, decimal"))
         return FileFormat()
-    return FileFormat(**{k: str(v) for k, v in entry.items()})
+    file = FileFormat(**{k: str(v) for k, v in entry.items()})
+    faults.extend(_file_faults(file, where))
+    return file
+
+
+def _file_faults(file: FileFormat, where: str) -> Iterator[Fault]:
+    if len(file.separator) != 1 or file.separator in "\r\n\"":
+        yield Fault(where, "[file] separator is not one character", 'write separator = ";"')
+    if file.decimal not in (".", ",") or file.decimal == file.separator:
+        yield Fault(where, "[file] decimal is neither . nor , or is the separator", 'write decimal = ","')
+    try:
+        codecs.lookup(file.encoding)
+    except (LookupError, ValueError):
+        yield Fault(where, "[file] encoding is unknown", 'write encoding = "latin-1"')
 
 
 def _listed(value: Any) -> list[Any]:
@@ -226,4 +258,4 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

@@ -100,6 +100,9 @@ def _checked(frame: pd.DataFrame, schema: Schema | None) -> Schema:
     absent = [n for n in schema.names if n not in frame.columns]
     if absent:
         raise BadInput([Fault(f"column {n!r}", "in the schema but not in the table", "add it, or drop it from the schema") for n in absent])
+    twice = [n for n in schema.names if list(frame.columns).count(n) > 1]
+    if twice:
+        raise BadInput([Fault(f"column {n!r}", "appears more than once", "rename one of them") for n in twice])
     return schema
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -70,7 +72,7 @@ class Model:
         arrays |= {f"answer{i}": m.values for i, m in enumerate(self.measurements)}
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with open(path, "wb") as file:
-            np.savez_compressed(file, header=header, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, header=header, **arrays)
 
     def _header(self) -> dict[str, Any]:
         tree = self.graphical.tree
@@ -103,7 +105,7 @@ def load(path: str | Path) -> Model:
         return _restored(header, held)
     except FileNotFoundError:
         raise BadInput(Fault(str(path), "no such model", "give the path of a model.npz")) from None
-    except (BadInput, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (BadInput, BadZipFile, zlib.error, EOFError, OSError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise BadInput(Fault(str(path), f"not a model of this version ({type(error).__name__})", "give a file written by Model.save")) from None
 
 

@@ -62,7 +62,7 @@ def _regrouped(measurement: Measurement, attribute: Attribute) -> Measurement:
     """A one-way measurement in its attribute's groups: counts add up, and so do variances."""
     if not isinstance(attribute, Merged):
         return measurement
-    values = np.bincount(attribute.groups, weights=measurement.values)
+    values = np.bincount(attribute.groups, weights=measurement.values).astype(np.float64)
     sigma = np.asarray(measurement.sigma) * np.sqrt(np.bincount(attribute.groups))
     return Measurement(measurement.clique, values, sigma)
 

@@ -88,8 +88,7 @@ class FileTable:
     def _csv_header(self) -> tuple[str, ...]:
         not_a_table = Fault(self.where, "not a table", "give a CSV, CSV.gz or Parquet file whose first line names the columns")
         try:
-            opened = gzip.open(self.path, "rb") if self.path.suffix == ".gz" else open(self.path, "rb")
-            with opened as file:
+            with (gzip.open if self.path.suffix == ".gz" else open)(self.path, "rb") as file:
                 line = file.readline(LONGEST_HEADER)
             text = line.decode("utf-8-sig" if self.format.encoding.lower() in ("utf-8", "utf8") else self.format.encoding)
             names = next(csv.reader([text.rstrip("\r\n")], delimiter=self.format.separator))
@@ -114,7 +113,7 @@ class FileTable:
         import pandas as pd
 
         encoding = self.format.encoding
-        return pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             self.path,
             sep=self.format.separator,
             encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding,
@@ -125,6 +124,7 @@ class FileTable:
             on_bad_lines="skip",
             engine=engine,  # type: ignore[call-overload]
         )
+        return frame
 
 
 def open_table(path: str | Path, schema: Schema) -> FileTable:
@@ -154,6 +154,5 @@ def header_faults(table: Table, schema: Schema) -> Iterator[Fault]:
             yield Fault(f"{table.where}, column {name!r}", "in the schema but not in the table", "add it, or drop it from the schema")
     for name in dict.fromkeys(names):
         if name not in schema.names:
-            yield Fault(
-                f"{table.where}, column {name!r}", "in the table but not in the schema", f'add [[columns]] name = "{name}", type = "id" to leave it out'
-            )
+            line = f'add [[columns]] name = "{name}", type = "id" to leave it out'
+            yield Fault(f"{table.where}, column {name!r}", "in the table but not in the schema", line)

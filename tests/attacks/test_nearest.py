@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from attacks import nearest
 from attacks.evidence import Evidence, Table
 from attacks.kernels import closest
-from attacks.scores import Unanswerable
+from attacks.scores import UnanswerableError
 
 
 def table(rng: np.random.Generator, n: int, spread: int = 4) -> Table:
@@ -63,20 +63,20 @@ def test_rare_rows_differ_in_two_columns_from_all_others() -> None:
 def test_exact_match_finds_equal_rows_only() -> None:
     e = evidence(np.random.default_rng(3), 60, 40)
     scores = nearest.exact_match(e.against(e.members.take(np.arange(25))), np.random.default_rng(0))
-    known = {r for r in rows(e.members)[:25]}
+    known = set(rows(e.members)[:25])
     hit, expected = scores.pooled, [r in known for r in rows(e.pool)]
     assert all(h == x for h, x in zip(hit, expected, strict=True) if not np.isnan(h)) and np.nansum(hit) > 10
 
 
 def test_few_rare_rows_are_not_applicable() -> None:
     e = evidence(np.random.default_rng(4), 60, 2)
-    with pytest.raises(Unanswerable) as caught:
+    with pytest.raises(UnanswerableError) as caught:
         nearest.exact_match(e, np.random.default_rng(0))
     assert caught.value.status == "not_applicable"
 
 
-def test_a_rare_number_stands_ten_steps_apart() -> None:
-    numbers = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [40.0], [90.0], [90.0], [95.0], [np.nan]])
+def test_a_rare_number_stands_a_hundred_steps_apart() -> None:
+    numbers = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [400.0], [900.0], [900.0], [950.0], [np.nan]])
     none = np.empty((0, 1)), np.empty((0, 0), dtype=np.int32)
     members = Table(numbers, np.empty((10, 0), dtype=np.int32))
     e = Evidence(members, Table(*none), Table(*none), members, members, ("a",))

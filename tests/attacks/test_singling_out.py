@@ -10,7 +10,7 @@ from anonymeter.evaluators import SinglingOutEvaluator
 
 from attacks import controls, queries, statistics
 from attacks.evidence import Evidence, Table
-from attacks.scores import Unanswerable
+from attacks.scores import UnanswerableError
 from attacks.singling_out import singling_out
 
 
@@ -19,9 +19,7 @@ def table(numbers: np.ndarray, codes: np.ndarray | None = None) -> Table:
 
 
 def evidence(rng: np.random.Generator, n: int = 1500, m: int = 1000) -> Evidence:
-    members, others, reference, synthetic = (
-        table(np.round(rng.normal(size=(k, 3)), 3), rng.integers(-1, 6, (k, 3))) for k in (n, m, m, n)
-    )
+    members, others, reference, synthetic = (table(np.round(rng.normal(size=(k, 3)), 3), rng.integers(-1, 6, (k, 3))) for k in (n, m, m, n))
     return Evidence(members, others, reference, synthetic, members, tuple("abcdef"))
 
 
@@ -43,7 +41,7 @@ def test_guesses_count_as_made_and_not_as_asked_for() -> None:
     e = Evidence(few, few, few, few, few, ("a",))
     scores = singling_out("univariate", 2000)(e, np.random.default_rng(0))
     assert scores.guesses == 30 + 2  # the values and the two extremes
-    with pytest.raises(Unanswerable) as caught:
+    with pytest.raises(UnanswerableError) as caught:
         singling_out("multivariate", 2000)(e, np.random.default_rng(0))
     assert caught.value.status == "underpowered"
 

@@ -26,7 +26,7 @@ def public(**changes: Any) -> PublicFacts:
 def custodian(**changes: Any) -> CustodianFacts:
     attack = {
         "name": "membership_auc",
-        "status": "passed",
+        "status": "ok",
         "effect": 0.51,
         "ci": [0.49, 0.53],
         "p": 0.2,
@@ -36,7 +36,7 @@ def custodian(**changes: Any) -> CustodianFacts:
         "control_detected": True,
         "seconds": 1.5,
     }
-    dead = dict.fromkeys(attack) | {"name": "linkability", "status": "failed"}
+    dead = dict.fromkeys(attack) | {"name": "linkability", "status": "error"}
     facts = CustodianFacts(
         release="R1",
         verdict="FAIL",
@@ -116,7 +116,15 @@ def test_equal_facts_give_equal_bytes(name: str) -> None:
 
 def test_public_page_says_what_it_must() -> None:
     html = public_report(public())
-    for words in (certificate().statement, MEANING, *certificate().limits, "dpsynth verify", certificate().id, "sex × level", "mst"):
+    for words in (
+        certificate().statement,
+        MEANING,
+        *certificate().limits,
+        "dpsynth verify",
+        certificate().id,
+        "sex \N{MULTIPLICATION SIGN} level",
+        "mst",
+    ):
         assert words.replace("'", "&#39;").replace(">", "&gt;") in html
     assert html.count("<svg") == 5
     assert "40.7 % ± 3.1 %" in html  # 410 of 1,008, bound 31
@@ -167,9 +175,7 @@ def test_hostile_names_are_escaped() -> None:
     )
     frame = pd.DataFrame({HOSTILE: [HOSTILE, "b"], HOSTILE + "2": [1, 2]})
     held = certificate(purpose=HOSTILE, recipient=HOSTILE, unit=HOSTILE, attacks=(HOSTILE,), limits=(HOSTILE,))
-    html = public_report(
-        PublicFacts(held, schema, frame, [{"columns": [HOSTILE], "sigma": 1.0, "cells": 3, "bound_95": 2.0, "noisy": [1, 1, 1]}])
-    )
+    html = public_report(PublicFacts(held, schema, frame, [{"columns": [HOSTILE], "sigma": 1.0, "cells": 3, "bound_95": 2.0, "noisy": [1, 1, 1]}]))
     assert "<script" not in html and Page(html).open == []
     facts = custodian()
     facts = replace(
@@ -218,3 +224,31 @@ def test_effects_are_measured_from_guessing() -> None:
     near = [dict(custodian().attacks[0]) | {"effect": 0.5, "ci": [0.5, 0.5]}]
     html = custodian_report(custodian(attacks=near, roc=(), comparisons=()))
     assert charts.intervals([charts.Interval("membership_auc", 0.0, 0.0, 0.0)], "attacks") in html
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({}, "within"),
+        ({"ci": [0.6, 0.7]}, "exceeds"),
+        ({"ci": [0.5, 0.6]}, "undecided"),
+        ({"ci": None}, "reported"),
+        ({"control_detected": False}, "void: control missed"),
+        ({"status": "not_applicable"}, "not applicable"),
+        ({"status": "error", "effect": None, "ci": None}, "error"),
+    ],
+)
+def test_an_attack_that_ran_is_not_thereby_passed(change: dict[str, Any], outcome: str) -> None:
+    html = custodian_report(custodian(attacks=[dict(custodian().attacks[0]) | change]))
+    assert re.findall(r'<td><span class="\w*">([^<]+)</span>', html) == [outcome]
+
+
+def test_numbers_without_edges_keep_their_order() -> None:
+    labels = [f"{i} to {i + 1}" for i in range(20)] + ["missing"]
+    numbers = {"column": "age", "kind": "integer", "labels": labels, "train": [1 / 21] * 21, "synthetic": [1 / 21] * 21, "tv": 0.0}
+    html = custodian_report(custodian(comparisons=[numbers]))
+    assert html.index("0 to 1") < html.index("6 to 7") < html.index("18 to 19")
+
+
+def test_a_step_is_told_once() -> None:
+    assert custodian_report(custodian(next_steps=["spend less", "spend less"])).count("spend less") == 1

@@ -1,0 +1,35 @@
+"""What all tests share: a home of their own for keys, the real tables where they are, the survey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dpsynth.schema import Schema
+from dpsynth.tables.survey import SurveyTable, survey_schema
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees or makes the keys of the person who runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("DPSYNTH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def survey() -> tuple[pd.DataFrame, Schema]:
+    schema = survey_schema()
+    return SurveyTable(schema).rows(), schema
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real tables; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip("the folder of real tables is not here")
+    return DATA
