@@ -15,8 +15,8 @@ from pathlib import Path
 
 from attacks.policy import Policy
 from dpsynth.privacy.unit import new_key
-from dpsynth.release.gate import judge
-from dpsynth.release.split import divide, shares_of
+from dpsynth.releasing.gate import judge
+from dpsynth.releasing.split import divide, shares_of
 from dpsynth.synthesizers import MST
 from dpsynth.tables.survey import SurveyTable, survey_schema
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpsynth.errors import BadInput, BudgetExceeded, VerificationFailed
     from dpsynth.privacy.ledger import Ledger
-    from dpsynth.release.pipeline import release
+    from dpsynth.releasing.pipeline import release
     from dpsynth.schema import Schema
     from dpsynth.synthesizers import MST, Independent
     from dpsynth.synthesizers.model import Model, load
@@ -26,7 +26,7 @@ _HOMES = {
     "Schema": "dpsynth.schema",
     "VerificationFailed": "dpsynth.errors",
     "load": "dpsynth.synthesizers.model",
-    "release": "dpsynth.release.pipeline",
+    "release": "dpsynth.releasing.pipeline",
 }
 
 

@@ -24,7 +24,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 def split(words: Namespace) -> Reply:
     from attacks.policy import Policy
-    from dpsynth.release.manifest import write_split
+    from dpsynth.releasing.manifest import write_split
 
     schema = Schema.load(words.schema)
     source = open_table(words.table, schema)
@@ -59,7 +59,7 @@ def attack(words: Namespace) -> Reply:
 
 def _tables(words: Namespace) -> tuple[dict[str, Any], Schema]:
     """The tables to compare, checked, and their schema."""
-    from dpsynth.release.manifest import read_split
+    from dpsynth.releasing.manifest import read_split
 
     if words.split:
         if words.train or words.control or words.reference:
@@ -93,7 +93,7 @@ def _claim(words: Namespace) -> Any:
 
 
 def _write(out: Path, report: Report, document: dict[str, Any], frames: dict[str, pd.DataFrame], schema: Schema) -> None:
-    from dpsynth.release.papers import audit_page, signed_statement
+    from dpsynth.releasing.papers import audit_page, signed_statement
 
     out.mkdir(parents=True)
     out.chmod(0o700)
@@ -126,11 +126,11 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
 
 
 def verify(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
-    from dpsynth.release.verify import verify as checked
+    from dpsynth.releasing.key import KeyStore
+    from dpsynth.releasing.verify import examine
 
     most = number(words.max_epsilon)
     if most is not None and (not isinstance(most, float) or not most > 0):
         raise BadInput(Fault("--max-epsilon", "not a number above 0", "write --max-epsilon 3"))
-    found = checked(Path(words.bundle), KeyStore.default(), path(words.public_key), most, words.unit, words.policy)
-    return Reply(found.lines(), found.document())
+    found = examine(Path(words.bundle), KeyStore.default(), path(words.public_key), most, words.unit, words.policy)
+    return Reply(found.lines(), found.document(), found.exit_code)

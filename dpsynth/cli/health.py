@@ -91,7 +91,7 @@ def _ledger() -> str:
 
 
 def _key() -> str:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     own = KeyStore.default().own()
     return f"yours is in {KeyStore.default().own_path}" if own else "none yet; the first release makes one"

@@ -101,7 +101,7 @@ def ledger_reopen(words: Namespace) -> Reply:
 
 
 def key_create(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     store = KeyStore.default()
     store.create()
@@ -111,14 +111,14 @@ def key_create(words: Namespace) -> Reply:
 
 
 def key_show(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     known = KeyStore.default().show()
     return Reply([known.fingerprint, f"by telephone: {known.spoken}"], {"fingerprint": known.fingerprint, "spoken": known.spoken})
 
 
 def key_list(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     known = KeyStore.default().known()
     rows = [[k.name, k.fingerprint] for k in known]
@@ -126,14 +126,14 @@ def key_list(words: Namespace) -> Reply:
 
 
 def key_export(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     known = KeyStore.default().export(Path(words.file))
     return Reply([f"{words.file}: your public key, fingerprint {known.fingerprint}"], {"fingerprint": known.fingerprint, "file": words.file})
 
 
 def key_trust(words: Namespace) -> Reply:
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.key import KeyStore
 
     known = KeyStore.default().trust(Path(words.file), words.name)
     lines = [f"trusted as {known.name}: {known.fingerprint}", f"compare it with the custodian by telephone: {known.spoken}"]

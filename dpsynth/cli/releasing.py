@@ -15,8 +15,8 @@ from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:
-    from dpsynth.release.order import Order
-    from dpsynth.release.pipeline import Outcome
+    from dpsynth.releasing.order import Order
+    from dpsynth.releasing.pipeline import Outcome
 
 DEMO_EPSILON, DEMO_DELTA = 1.0, 1e-9
 
@@ -24,10 +24,10 @@ DEMO_EPSILON, DEMO_DELTA = 1.0, 1e-9
 def demo(words: Namespace) -> Reply:
     """The main job on the survey; its ledger stands beside the folder."""
     from dpsynth.privacy.ledger import Ledger
-    from dpsynth.release.key import KeyStore
-    from dpsynth.release.order import Order, check
-    from dpsynth.release.pipeline import STEPS, carry_out
-    from dpsynth.release.verify import verify
+    from dpsynth.releasing.key import KeyStore
+    from dpsynth.releasing.order import Order, check
+    from dpsynth.releasing.pipeline import STEPS, carry_out
+    from dpsynth.releasing.verify import verify
     from dpsynth.tables.survey import SurveyTable, survey_schema
 
     schema = survey_schema()
@@ -54,8 +54,8 @@ def demo(words: Namespace) -> Reply:
 
 
 def release(words: Namespace) -> Reply:
-    from dpsynth.release.order import check
-    from dpsynth.release.pipeline import STEPS, carry_out, resume
+    from dpsynth.releasing.order import check
+    from dpsynth.releasing.pipeline import STEPS, carry_out, resume
 
     if words.resume:
         given = [o for o in ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key") if getattr(words, o) is not None]
@@ -75,7 +75,7 @@ def release(words: Namespace) -> Reply:
 
 
 def _order(words: Namespace) -> Order:
-    from dpsynth.release.order import Order
+    from dpsynth.releasing.order import Order
     from dpsynth.tables import open_table
 
     refuse(
@@ -123,8 +123,8 @@ def _outcome(outcome: Outcome) -> Reply:
         about = f" ({reason['attack']})" if reason.get("attack") else ""
         lines += [f"  {reason['code']}{about}: {reason['words']}", f"    next: {reason['next']}"]
     if outcome.bundle is not None:
-        from dpsynth.release.key import KeyStore, fingerprint
-        from dpsynth.release.pipeline import signer
+        from dpsynth.releasing.key import KeyStore, fingerprint
+        from dpsynth.releasing.pipeline import signer
 
         state = Path(outcome.out) / "custodian"
         lines += [f"send this one file: {outcome.bundle}", f"for your eyes only: {state}/report.html"]
@@ -151,7 +151,7 @@ _MEANING = {
 
 def plan(words: Namespace) -> Reply:
     from attacks.policy import Policy
-    from dpsynth.release.plan import predict
+    from dpsynth.releasing.plan import predict
     from dpsynth.synthesizers import generator_named
 
     schema = Schema.load(words.schema)
@@ -186,7 +186,7 @@ def plan(words: Namespace) -> Reply:
 
 
 def sample(words: Namespace) -> Reply:
-    from dpsynth.release.derived import write_sample
+    from dpsynth.releasing.derived import write_sample
     from dpsynth.synthesizers.model import load
 
     rows, seed = whole(words.rows), whole(words.seed)

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dpsynth.errors import BadInput, Fault
-from dpsynth.release.durable import refusing, sync_folder, write_new
+from dpsynth.releasing.durable import refusing, sync_folder, write_new
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,63}")
 LARGEST_PEM = 1 << 16

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from release_samples import ACCURACY, POLICY, certificate, released_schema, rows
 
 from dpsynth.errors import BadInput, VerificationFailed
-from dpsynth.release.bundle import CERTIFIED, FILES, PublicContents, write_public
-from dpsynth.release.certificate import Certificate, Signature, signatures_from_bytes, signatures_to_bytes
-from dpsynth.release.key import KeyStore
-from dpsynth.release.rows import csv_bytes, dictionary_of, parquet_bytes, to_arrow
-from dpsynth.release.rows import released_schema as public_schema
-from dpsynth.release.verify import Verification, examine, verify
+from dpsynth.releasing.bundle import CERTIFIED, FILES, PublicContents, write_public
+from dpsynth.releasing.certificate import Certificate, Signature, signatures_from_bytes, signatures_to_bytes
+from dpsynth.releasing.key import KeyStore
+from dpsynth.releasing.rows import csv_bytes, dictionary_of, parquet_bytes, to_arrow
+from dpsynth.releasing.rows import released_schema as public_schema
+from dpsynth.releasing.verify import Verification, examine, verify
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from release_samples import certificate
 
 from dpsynth.errors import VerificationFailed
 from dpsynth.privacy.gdp import mu_of
-from dpsynth.release.certificate import MEANING, PUBLICATION, Certificate, PolicyCopy, Signature, signatures_from_bytes, signatures_to_bytes
+from dpsynth.releasing.certificate import MEANING, PUBLICATION, Certificate, PolicyCopy, Signature, signatures_from_bytes, signatures_to_bytes
 
 CERTIFICATE = certificate()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dpsynth.privacy.gdp import mu_of
-from dpsynth.release.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.schema import Schema
 
 POLICY = 'name = "partner-contract"\nversion = "1"\nmax_epsilon = 10\n# größer als nötig\n'

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from dpsynth.errors import VerificationFailed
-from dpsynth.release.key import raw_bytes
+from dpsynth.releasing.key import raw_bytes
 
 FORMAT = "dpsynth-certificate/1"
 MEANING = "PASS means that none of the listed attacks found more than the policy allows. It is not a legal finding of anonymity."

@@ -13,9 +13,9 @@ import numpy as np
 from dpsynth import __version__
 from dpsynth.encoding.codec import labels
 from dpsynth.privacy import Attribute, Bins, Ledger, Merged
-from dpsynth.release.bundle import PublicContents
-from dpsynth.release.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
-from dpsynth.release.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.releasing.bundle import PublicContents
+from dpsynth.releasing.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.schema import PrivacyUnit, Schema
 from dpsynth.utility.fidelity import encode, shares, total_variation
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from attacks.policy import Policy
     from attacks.suite import Report
-    from dpsynth.release.split import Split
+    from dpsynth.releasing.split import Split
     from dpsynth.synthesizers import Model
 
 REVIEW_AFTER = timedelta(days=730)
@@ -183,8 +183,8 @@ def audit_page(report: Report, document: Mapping[str, Any], frames: Mapping[str,
 
 def signed_statement(document: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """The auditor's statement: what was judged (by hash), by which policy, with which verdict; and its signature."""
-    from dpsynth.release.certificate import Signature, signatures_to_bytes
-    from dpsynth.release.key import KeyStore
+    from dpsynth.releasing.certificate import Signature, signatures_to_bytes
+    from dpsynth.releasing.key import KeyStore
 
     statement = {
         "format": "dpsynth-audit/1",

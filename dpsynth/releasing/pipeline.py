@@ -13,9 +13,9 @@ from dpsynth.errors import BadInput, BudgetExceeded, Fault
 from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.privacy.table import PrivateTable
-from dpsynth.release.order import Checked, Order, check
-from dpsynth.release.run import Run
-from dpsynth.release.split import Split, divide, shares_of
+from dpsynth.releasing.order import Checked, Order, check
+from dpsynth.releasing.run import Run
+from dpsynth.releasing.split import Split, divide, shares_of
 from dpsynth.schema import Schema
 from dpsynth.tables import FrameTable, Table, open_table, table_at
 
@@ -208,7 +208,7 @@ class _Steps:
             if document["verdict"] != "INCONCLUSIVE" or not {r["code"] for r in document["reasons"]} <= PROVISIONAL:
                 return document
         self.say("attack")
-        from dpsynth.release.gate import judge
+        from dpsynth.releasing.gate import judge
 
         document = judge(self.split, self.candidate, self.schema, self.policy, self.claim, self.state["attack_seed"])
         self.run.put(self.run.attacks, json.dumps(document, indent=1).encode())
@@ -231,7 +231,7 @@ class _Steps:
         if not known or known[-1]["verdict"] != document["verdict"]:
             self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"]})
         if not self.run.report.exists():
-            from dpsynth.release.papers import custodian_page
+            from dpsynth.releasing.papers import custodian_page
 
             page = custodian_page(self.release, document, self.model, self.split, self.candidate, self.ledger)
             self.run.put(self.run.report, page.encode())
@@ -241,8 +241,8 @@ class _Steps:
         if self.model.certificate is None:
             self.model = replace(self.model, certificate=self.release)
             self.run.place(self.run.model, self.model.save)
-        from dpsynth.release.bundle import write_public
-        from dpsynth.release.papers import public_contents
+        from dpsynth.releasing.bundle import write_public
+        from dpsynth.releasing.papers import public_contents
 
         contents = public_contents(self.release, document, self.model, self.candidate, self.policy, self.schema, self.ledger, self.order)
         return write_public(self.run.out, contents, signer(self.order["key"]))
@@ -250,7 +250,7 @@ class _Steps:
 
 def signer(path: str | None) -> Ed25519PrivateKey:
     """The key in the file at `path`, else the custodian's own, made if there is none."""
-    from dpsynth.release.key import KeyStore, load_private
+    from dpsynth.releasing.key import KeyStore, load_private
 
     return load_private(Path(path)) if path else KeyStore.default().own_or_create()[0]
 

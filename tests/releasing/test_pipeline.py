@@ -17,9 +17,9 @@ import dpsynth
 from dpsynth.errors import BadInput, BudgetExceeded
 from dpsynth.privacy import Cost, Ledger, Request
 from dpsynth.privacy.noise import SystemNoise
-from dpsynth.release import gate, pipeline
-from dpsynth.release.pipeline import STEPS, resume
-from dpsynth.release.run import Run
+from dpsynth.releasing import gate, pipeline
+from dpsynth.releasing.pipeline import STEPS, resume
+from dpsynth.releasing.run import Run
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import MST, Model
 from dpsynth.testing import seeded_table
@@ -31,8 +31,8 @@ VICTIM = """
 import os, signal, sys
 from pathlib import Path
 from dpsynth.privacy import answers
-from dpsynth.release.order import Order
-from dpsynth.release.pipeline import carry_out
+from dpsynth.releasing.order import Order
+from dpsynth.releasing.pipeline import carry_out
 from dpsynth.tables.survey import SurveyTable, survey_schema
 folder, moment = Path(sys.argv[1]), sys.argv[2]
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -93,7 +93,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(SystemNoise, "choose", lambda self, scores, scale: 0)
     monkeypatch.setattr(gate, "judge", judge)
     monkeypatch.setattr(Model, "sample", lambda self, rows: sample(self, rows, seed=1))
-    monkeypatch.setattr("dpsynth.release.run.uuid.uuid4", lambda: "00000000-0000-4000-8000-000000000000")
+    monkeypatch.setattr("dpsynth.releasing.run.uuid.uuid4", lambda: "00000000-0000-4000-8000-000000000000")
     assert answers is not None
     return held
 
@@ -110,7 +110,7 @@ def released(frame: pd.DataFrame, schema: Schema, folder: Path) -> tuple[int, di
     path = folder / "ledger.db"
     ledger = Ledger.open(path) if path.exists() else Ledger.create(path, schema.name, 3.0, 1e-6)
     out = folder / f"out{len(list(folder.iterdir()))}"
-    outcome = pipeline.release(frame, schema, ledger, epsilon=0.1, delta=DELTA, out=out)
+    outcome = dpsynth.release(frame, schema, ledger, epsilon=0.1, delta=DELTA, out=out)
     public = out / "public"
     files = {p.name: p.read_bytes() for p in public.iterdir()} if public.exists() else {}
     return outcome.exit_code, files, sorted(p.name for p in (out / "custodian").iterdir())
@@ -143,7 +143,7 @@ def test_ledger_refuses_and_leaves_nothing(survey: tuple[pd.DataFrame, Schema], 
     ledger = Ledger.create(tmp_path / "ledger.db", "nhanes_demo", 1.0, 1e-9)
     ledger.grant(Request(0.9, 1e-9, False, "earlier"))
     with pytest.raises(BudgetExceeded, match="no row was read"):
-        pipeline.release(survey[0], survey[1], ledger, epsilon=EPSILON, delta=DELTA, out=tmp_path / "out")
+        dpsynth.release(survey[0], survey[1], ledger, epsilon=EPSILON, delta=DELTA, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -159,7 +159,7 @@ def test_three_blocked_in_a_row_close_the_ledger(survey: tuple[pd.DataFrame, Sch
 
 def test_internal_policy_never_publishes(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path / "ledger.db", "nhanes_demo", 1.0, 1e-9)
-    outcome = pipeline.release(survey[0].iloc[:200], survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out", policy="internal")
+    outcome = dpsynth.release(survey[0].iloc[:200], survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out", policy="internal")
     assert outcome.verdict == "PASS" and outcome.bundle is None and not (tmp_path / "out" / "public").exists()
     assert (tmp_path / "out" / "custodian" / "report.html").exists()
 
@@ -179,7 +179,7 @@ def test_a_killed_run_before_its_charge_still_asks_the_ledger(survey: tuple[pd.D
         raise Stop
 
     with pytest.raises(Stop):
-        pipeline.release(survey[0], survey[1], ledger, epsilon=EPSILON, delta=DELTA, out=tmp_path / "out", progress=stop)
+        dpsynth.release(survey[0], survey[1], ledger, epsilon=EPSILON, delta=DELTA, out=tmp_path / "out", progress=stop)
     ledger.grant(Request(0.9, 1e-9, False, "meanwhile"))
     with pytest.raises(BudgetExceeded):
         pipeline.resume(tmp_path / "out", survey[0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpsynth.release.split import Split
+from dpsynth.releasing.split import Split
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpsynth.errors import BadInput, Fault, VerificationFailed, refuse
-from dpsynth.release.bundle import CERTIFIED, FILES, read_bundle
-from dpsynth.release.certificate import Certificate, Signature, signatures_from_bytes
-from dpsynth.release.key import KeyStore, KnownKey, fingerprint, load_public, raw_bytes, spoken
+from dpsynth.releasing.bundle import CERTIFIED, FILES, read_bundle
+from dpsynth.releasing.certificate import Certificate, Signature, signatures_from_bytes
+from dpsynth.releasing.key import KeyStore, KnownKey, fingerprint, load_public, raw_bytes, spoken
 from dpsynth.schema import Schema
 
 Status = Literal["ok", "failed", "skipped"]
@@ -227,7 +227,7 @@ def _row_faults(files: dict[str, bytes], certificate: Certificate) -> Iterator[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dpsynth.release.rows import csv_bytes, row_faults
+    from dpsynth.releasing.rows import csv_bytes, row_faults
 
     try:
         schema = Schema.from_dict(json.loads(files["schema.json"]), "schema.json")

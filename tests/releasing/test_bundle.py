@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from release_samples import ACCURACY, POLICY, certificate, released_schema, rows
 
 from dpsynth.errors import BadInput, DpsynthError, VerificationFailed
-from dpsynth.release import bundle, durable
-from dpsynth.release.bundle import CERTIFIED, FILES, PublicContents, bundle_name, read_bundle, write_public
-from dpsynth.release.rows import dictionary_of
+from dpsynth.releasing import bundle, durable
+from dpsynth.releasing.bundle import CERTIFIED, FILES, PublicContents, bundle_name, read_bundle, write_public
+from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import Schema
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

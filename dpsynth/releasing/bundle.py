@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, DpsynthError, Fault, VerificationFailed
-from dpsynth.release.certificate import Certificate, Signature, signatures_to_bytes
-from dpsynth.release.durable import refusing, sync_folder, write_new
-from dpsynth.release.rows import DICTIONARY, csv_bytes, lines_bytes, parquet_bytes, released_schema, row_faults, to_arrow
+from dpsynth.releasing.certificate import Certificate, Signature, signatures_to_bytes
+from dpsynth.releasing.durable import refusing, sync_folder, write_new
+from dpsynth.releasing.rows import DICTIONARY, csv_bytes, lines_bytes, parquet_bytes, released_schema, row_faults, to_arrow
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dpsynth.errors import BadInput, DpsynthError, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.privacy.ledger import Ledger, require_population
-from dpsynth.release.key import KeyStore, load_private
+from dpsynth.releasing.key import KeyStore, load_private
 from dpsynth.schema import Schema
 from dpsynth.tables import Table
 from dpsynth.tables.source import header_faults

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dpsynth.errors import BadInput
-from dpsynth.release.key import KeyStore, fingerprint, load_private, load_public, raw_bytes, spoken
+from dpsynth.releasing.key import KeyStore, fingerprint, load_private, load_public, raw_bytes, spoken
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from dpsynth.release import charts
-from dpsynth.release.certificate import MEANING, Certificate
-from dpsynth.release.charts import SYNTHETIC, TRUE, Series, Whisker
+from dpsynth.releasing import charts
+from dpsynth.releasing.certificate import MEANING, Certificate
+from dpsynth.releasing.charts import SYNTHETIC, TRUE, Series, Whisker
 from dpsynth.schema import Column, Schema
 
 if TYPE_CHECKING:

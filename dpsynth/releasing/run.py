@@ -19,7 +19,7 @@ from typing import Any
 
 from dpsynth.errors import BadInput, Fault
 from dpsynth.privacy.unit import new_key
-from dpsynth.release.durable import sync_folder
+from dpsynth.releasing.durable import sync_folder
 
 FORMAT = "dpsynth-run/1"
 ROOM_BYTES = 32 << 20

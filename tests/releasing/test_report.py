@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from release_samples import ACCURACY, certificate, released_schema, rows
 
-from dpsynth.release import charts
-from dpsynth.release.certificate import MEANING
-from dpsynth.release.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.releasing import charts
+from dpsynth.releasing.certificate import MEANING
+from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.schema import Schema
 
 HOSTILE = "<script>alert('x')</script>&\"$a^b$\n]]>"
