@@ -101,7 +101,7 @@ def threshold(sigma: float, delta: float, values_per_unit: int) -> int:
 def selection_epsilon(mu: float) -> float:
     """The bounded range that costs `mu` (inverse of `selection_mu`), rounded down."""
     exact = 4 * math.atanh(erf(mu / math.sqrt(8))) if mu < 1 else 2 * float(logit(ndtr(mu / 2)))
-    return exact * (1 - SAFETY)
+    return exact * (1 - 3 * SAFETY)
 
 
 def selection_mu(epsilon: float) -> float:

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,7 +100,8 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             raise BadInput(Fault(str(path), f"cannot be written ({type(error).__name__})", "give a path in a writable folder")) from None
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink()
         return cls(path, head)
 
     @classmethod
