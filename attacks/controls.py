@@ -45,7 +45,7 @@ def unnoised_tree(evidence: Evidence, rng: np.random.Generator) -> Table:
     """Rows sampled from the two-way marginals of the training table without noise."""
     coding = Coding.of(evidence.train)
     codes = coding.encode(evidence.train)
-    drawn = Tree.fit(codes, coding.sizes).sample(len(evidence.synthetic), rng)
+    drawn = Tree.fit(codes, coding.sizes, smoothing=0.0).sample(len(evidence.synthetic), rng)
     rows = np.column_stack([_row_with_code(codes[:, j], drawn[:, j], rng) for j in range(codes.shape[1])])
     numeric = evidence.train.numbers.shape[1]
     return Table(

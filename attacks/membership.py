@@ -85,13 +85,16 @@ class Tree:
     tables: tuple[Floats, ...]
 
     @classmethod
-    def fit(cls, codes: Codes, sizes: tuple[int, ...]) -> Tree:
-        """The maximum mutual information spanning tree of the rows (Chow and Liu 1968) and its tables."""
-        return cls(sizes, _spanning_tree(codes, sizes), ()).refit(codes)
+    def fit(cls, codes: Codes, sizes: tuple[int, ...], smoothing: float = SMOOTHING) -> Tree:
+        """The maximum mutual information spanning tree of the rows (Chow and Liu 1968) and its tables.
 
-    def refit(self, codes: Codes) -> Tree:
+        A conditional is drawn towards its column's own distribution by `smoothing` rows' worth; 0 leaves it as counted.
+        """
+        return cls(sizes, _spanning_tree(codes, sizes), ()).refit(codes, smoothing)
+
+    def refit(self, codes: Codes, smoothing: float = SMOOTHING) -> Tree:
         """The same tree with the tables of other rows."""
-        return Tree(self.sizes, self.parents, tuple(_conditional(codes, c, p, self.sizes) for c, p in self.parents))
+        return Tree(self.sizes, self.parents, tuple(_conditional(codes, c, p, self.sizes, smoothing) for c, p in self.parents))
 
     def log_density(self, codes: Codes) -> Floats:
         """Shape (n,)."""
@@ -99,12 +102,24 @@ class Tree:
         return np.asarray(np.sum(terms, axis=0))
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
-        """n rows of codes, shape (n, columns)."""
+        """n rows of codes, shape (n, columns), as marginal-based generators draw them: rounded, not independent."""
         codes = np.zeros((n, len(self.sizes)), dtype=np.int64)
         for table, (child, parent) in zip(self.tables, self.parents, strict=True):
-            bounds = np.cumsum(table, axis=1)[_column(codes, parent)]
-            codes[:, child] = np.minimum((bounds < rng.random((n, 1))).sum(axis=1), self.sizes[child] - 1)
+            given = _column(codes, parent)
+            bounds = np.cumsum(table, axis=1)[given]
+            codes[:, child] = np.minimum((bounds < _stratified(given, rng)[:, None]).sum(axis=1), self.sizes[child] - 1)
         return codes
+
+
+def _stratified(groups: Codes, rng: np.random.Generator) -> Floats:
+    """Uniform draws, shape (n,): one from each of m equal slices of [0, 1) for the m rows of a group, in random order."""
+    order = rng.permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    _, start, size = np.unique(groups[order], return_index=True, return_counts=True)
+    place = np.arange(len(groups)) - np.repeat(start, size)
+    draws = np.empty(len(groups))
+    draws[order] = (place + rng.random(len(groups))) / np.repeat(size, size)
+    return draws
 
 
 def _edges(values: Floats) -> Floats:
@@ -133,11 +148,12 @@ def _counts(codes: Codes, child: int, parent: int, sizes: tuple[int, ...]) -> Fl
     return np.bincount(cells, minlength=rows * sizes[child]).reshape(rows, sizes[child]).astype(np.float64)
 
 
-def _conditional(codes: Codes, child: int, parent: int, sizes: tuple[int, ...]) -> Floats:
-    """p(child | parent), drawn towards p(child) by thirty rows' worth, which is drawn towards uniform by half a row a cell."""
+def _conditional(codes: Codes, child: int, parent: int, sizes: tuple[int, ...], smoothing: float) -> Floats:
+    """p(child | parent), drawn towards p(child) by `smoothing` rows' worth, which is drawn towards uniform by half a row a cell."""
     counts = _counts(codes, child, parent, sizes)
     base = (counts.sum(axis=0) + 0.5) / (counts.sum() + 0.5 * sizes[child])
-    return np.asarray((counts + SMOOTHING * base) / (counts.sum(axis=1, keepdims=True) + SMOOTHING))
+    weight = np.maximum(smoothing, counts.sum(axis=1, keepdims=True) == 0)
+    return np.asarray((counts + weight * base) / (counts.sum(axis=1, keepdims=True) + weight))
 
 
 def _information(codes: Codes, a: int, b: int, sizes: tuple[int, ...]) -> float:

@@ -53,7 +53,6 @@ def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) 
     losses = 1.0 - (together[n:] - stats.rankdata(controls)) / n
     effect = float(wins.mean())
     error = math.sqrt(wins.var(ddof=1) / n + losses.var(ddof=1) / m)
-    null_error = math.sqrt((n + m + 1) / (12.0 * n * m))
     error /= max(effect * (1 - effect), 0.25 / (n + m))
     reach = _z(confidence) * error
     return Estimate(
@@ -61,9 +60,24 @@ def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) 
         lower=float(special.expit(special.logit(effect) - reach)),
         upper=float(special.expit(special.logit(effect) + reach)),
         p=_upper_tail(float(special.logit(effect) - special.logit(tolerance)), error),
-        p_null=_upper_tail(effect - 0.5, null_error),
-        minimum_detectable=0.5 + (_z(confidence) + _z(POWER)) * null_error,
+        p_null=_upper_tail(effect - 0.5, _auc_error(n, m)),
+        minimum_detectable=least_auc(n, m, confidence),
     )
+
+
+def least_auc(members: int, controls: int, confidence: float) -> float:
+    """The least AUC tolerance that so many targets certify with 80 % power when nothing leaks."""
+    return 0.5 + (_z(confidence) + _z(POWER)) * _auc_error(members, controls)
+
+
+def least_tpr(members: int, controls: int, confidence: float, fpr: float = FPR) -> float:
+    """The same for the true positive rate at `fpr`."""
+    return fpr + (_z(confidence) + _z(POWER)) * math.sqrt(fpr * (1 - fpr) * (1 / members + 1 / controls))
+
+
+def _auc_error(n: int, m: int) -> float:
+    """Standard error of the AUC when nothing leaks (Mann and Whitney 1947)."""
+    return math.sqrt((n + m + 1) / (12.0 * n * m))
 
 
 def tpr_at_fpr(members: Floats, controls: Floats, tolerance: float, confidence: float, fpr: float = FPR) -> Estimate:
@@ -88,14 +102,13 @@ def tpr_at_fpr(members: Floats, controls: Floats, tolerance: float, confidence: 
     def at_most_low(rate: float) -> float:
         return float(weight @ stats.beta.cdf(rate, np.maximum(fewest, 1e-9), n - fewest + 1))
 
-    null_error = math.sqrt(fpr * (1 - fpr) * (1 / n + 1 / m))
     return Estimate(
         effect=float(np.interp(fpr * (m + 1), np.arange(m + 2), beyond) / n),
         lower=_crossing(at_most_low, 1 - confidence),
         upper=_crossing(at_most, confidence),
         p=at_most_low(tolerance),
         p_null=at_most_low(fpr),
-        minimum_detectable=fpr + (_z(confidence) + _z(POWER)) * null_error,
+        minimum_detectable=least_tpr(n, m, confidence, fpr),
     )
 
 
@@ -120,8 +133,8 @@ def excess(members: Floats, controls: Floats, tolerance: float, confidence: floa
     x, n, y, m = float(members.sum()), len(members), float(controls.sum()), len(controls)
     if m == 0:
         y, m = 0.0, 10**9
-    pooled = (x + y + 0.5) / (n + m + 1) if m < 10**9 else (x + 0.5) / (n + 1)
-    null_error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    base = (y * (n + m) / m + 0.5) / (n + m + 1) if m < 10**9 else 0.5 / (n + 1)
+    null_error = math.sqrt(base * (1 - base) * (1 / n + 1 / m))
     z = _z(confidence)
 
     def score(delta: float) -> float:

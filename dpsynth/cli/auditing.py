@@ -121,7 +121,8 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
         refuted = any(r["code"] == "claim_violated" for r in document["reasons"])
         lines.append(f"claim (epsilon {document['claim']['epsilon']:g}): {'refuted' if refuted else 'not refuted'}")
     for reason in document["reasons"]:
-        lines += [f"{reason['code']}: {reason['words']}", f"  next: {reason['next']}"]
+        about = f" ({reason['attack']})" if reason["attack"] else ""
+        lines += [f"{reason['code']}{about}: {reason['words']}", f"  next: {reason['next']}"]
     return lines + ([f"in full: {out}/report.html"] if out else [])
 
 

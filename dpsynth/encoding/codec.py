@@ -84,7 +84,7 @@ def _numbers(attribute: Bins, codes: Codes, rng: np.random.Generator) -> pd.Seri
 
 def _whole(attribute: Bins, low: Weights, high: Weights, rng: np.random.Generator) -> Weights:
     """Whole numbers in [low, high); a special one moves on to the next of its bin."""
-    values = np.floor(low + rng.random(len(low)) * (high - low))
+    values: Weights = np.floor(low + rng.random(len(low)) * (high - low))
     for _ in attribute.special:
         values = np.where(np.isin(values, attribute.special), low + (values + 1 - low) % (high - low), values)
     return values
@@ -96,7 +96,8 @@ def _fractional(attribute: Bins, low: Weights, high: Weights, rng: np.random.Gen
     exact = np.minimum(low + rng.random(len(low)) * (high - low), np.nextafter(high, low))
     rounded = np.round(exact, min(decimals, MOST_DECIMALS))
     left = (rounded < low) | (rounded >= high) | np.isin(rounded, attribute.special)
-    return np.where(left, exact, rounded)
+    kept: Weights = np.where(left, exact, rounded)
+    return kept
 
 
 def describe(decoder: Decoder) -> dict[str, Any]:

@@ -57,4 +57,6 @@ def _read(path: Path) -> list[tuple[dict[str, Any], Any]]:
     try:
         return [(question, answer) for question, answer in map(json.loads, whole.splitlines())]
     except (ValueError, TypeError):
-        raise BadInput(Fault(str(path), "not a journal of answers", "restore it; without it these answers are lost, and their charge stays")) from None
+        raise BadInput(
+            Fault(str(path), "not a journal of answers", "restore it; without it these answers are lost, and their charge stays")
+        ) from None

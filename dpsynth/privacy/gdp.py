@@ -20,7 +20,7 @@ from scipy.special import erf, erfcx, erfinv, expit, log_ndtr, logit, ndtr, ndtr
 SAFETY = 1e-9
 MIN_SIGMA = 0.5
 TAIL_TERMS = 1000
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)  # type: ignore[no-untyped-call]
 
 
 def delta_of(epsilon: float, mu: float) -> float:

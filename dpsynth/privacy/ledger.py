@@ -299,6 +299,7 @@ def _hash(seq: int, at: str, kind: str, text: str, previous: str) -> str:
 def _read(path: Path) -> list[Event]:
     try:
         with closing(_connect(path)) as connection:
+            connection.execute("BEGIN")  # one view of the file, while others may write
             if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
                 raise VerificationFailed("the file is damaged")
             return _events(connection)

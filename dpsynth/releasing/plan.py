@@ -102,9 +102,20 @@ def _smallest_control(units: int, policy: Policy) -> float | None:
     for percent in range(1, 51):
         share = percent / 100
         train = max(policy.split["train"] + policy.split["control"] - share, 0.1)
-        if policy.certifiable(round(units * train), round(units * share)):
+        if _certifiable(policy, round(units * train), round(units * share)):
             return share
     return None
+
+
+def _certifiable(policy: Policy, members: int, controls: int) -> bool:
+    """Whether the membership tolerances, which need the most people, could be met by a table that leaks nothing."""
+    from attacks.evidence import MAX_POOL
+    from attacks.statistics import least_auc, least_tpr
+
+    if min(members, controls) < 2:
+        return False
+    pool = (min(members, MAX_POOL), min(controls, MAX_POOL), policy.confidence)
+    return least_auc(*pool) < policy.tolerance["membership_auc"] and least_tpr(*pool) < policy.tolerance["membership_tpr"]
 
 
 def _seconds(rows: int, sizes: list[int], generator: str) -> float:

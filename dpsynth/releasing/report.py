@@ -231,7 +231,7 @@ def _intervals_chart(attacks: Sequence[Mapping[str, Any]]) -> str:
 def _interval(attack: Mapping[str, Any]) -> charts.Interval | None:
     """The effect above guessing (an AUC of one half, else nothing) as a share of what is tolerated above guessing."""
     name, effect, ci, tolerance = str(attack["name"]), attack.get("effect"), attack.get("ci"), attack.get("tolerance")
-    guessing = 0.5 if "auc" in name.lower() else 0.0
+    guessing = 0.5 if tolerance is not None and tolerance >= 0.5 else 0.0
     if effect is None or not ci or None in ci or tolerance is None or tolerance <= guessing:
         return None
     low, middle, high = ((float(x) - guessing) / (tolerance - guessing) for x in (ci[0], effect, ci[1]))

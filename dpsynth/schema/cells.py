@@ -45,7 +45,7 @@ def read_numbers(cells: pd.Series, column: Column, decimal: str = ".") -> tuple[
     """Cells as numbers clipped to the column's public bounds, shape (n,), NaN where missing; and their states."""
     texts = read_text(cells, column)
     if decimal != ".":
-        texts[:] = [t if t is None or type(c) is not str else _pointed(t, decimal) for t, c in zip(texts, cells, strict=True)]
+        texts[:] = [t if t is None or not isinstance(c, str) else _pointed(t, decimal) for t, c in zip(texts, cells, strict=True)]
     codes, uniques = _factorized(texts)
     parsed = np.array([_parsed(u) for u in uniques] + [math.nan])
     states = np.where(np.isnan(parsed), State.UNPARSABLE, State.VALID).astype(np.uint8)
@@ -76,7 +76,7 @@ def read_categories(cells: pd.Series, column: Column, categories: Sequence[str])
 def _spellings(cells: pd.Series) -> npt.NDArray[np.object_]:
     """Each cell's text, None where it is null; from the cell alone."""
     spellings = np.empty(len(cells), dtype=object)
-    spellings[:] = [cell if type(cell) is str else _spelled(cell) for cell in cells.astype(object)]
+    spellings[:] = [cell if isinstance(cell, str) else _spelled(cell) for cell in cells.astype(object)]
     return spellings
 
 

@@ -243,7 +243,7 @@ def _file(document: dict[str, Any], where: str, faults: list[Fault]) -> FileForm
 
 
 def _file_faults(file: FileFormat, where: str) -> Iterator[Fault]:
-    if len(file.separator) != 1 or file.separator in "\r\n\"":
+    if len(file.separator) != 1 or file.separator in '\r\n"':
         yield Fault(where, "[file] separator is not one character", 'write separator = ";"')
     if file.decimal not in (".", ",") or file.decimal == file.separator:
         yield Fault(where, "[file] decimal is neither . nor , or is the separator", 'write decimal = ","')

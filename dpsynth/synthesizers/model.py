@@ -105,7 +105,19 @@ def load(path: str | Path) -> Model:
         return _restored(header, held)
     except FileNotFoundError:
         raise BadInput(Fault(str(path), "no such model", "give the path of a model.npz")) from None
-    except (BadInput, BadZipFile, zlib.error, EOFError, OSError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        BadInput,
+        BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise BadInput(Fault(str(path), f"not a model of this version ({type(error).__name__})", "give a file written by Model.save")) from None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+
 from dpsynth.schema import Schema
 
 
@@ -47,8 +48,8 @@ class Silent:
 class SpyFrame(pd.DataFrame):
     """A frame that notes in `seen` whatever is asked of it."""
 
-    _internal_names = [*pd.DataFrame._internal_names, "seen"]
-    _internal_names_set = set(_internal_names)
+    _internal_names: ClassVar[list[str]] = [*pd.DataFrame._internal_names, "seen"]
+    _internal_names_set: ClassVar[set[str]] = set(_internal_names)
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:

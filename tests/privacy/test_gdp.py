@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
 import pytest
-from dpsynth.errors import BadInput, BudgetExceeded
-from dpsynth.privacy import Cost, Filter, Request, gdp
-from dpsynth.privacy.cost import DELTA_TICK, MU_TICK, check_budget, require_budget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import atanh, erf, erfinv, exp, mp, mpf, ncdf, nsum, sqrt, tanh
+
+from dpsynth.errors import BadInput, BudgetExceeded
+from dpsynth.privacy import Cost, Filter, Request, gdp
+from dpsynth.privacy.cost import DELTA_TICK, MU_TICK, check_budget, require_budget
 
 mp.dps = 50
 EPSILONS = (0.0, 1e-8, 1e-5, 1e-3, 0.03, 0.3, 1.0, 3.0, 10.0, 40.0, 100.0)
@@ -85,7 +87,7 @@ def test_discrete_gaussian_mu_bounds_every_vertex_of_the_tradeoff_curve(sigma: f
             cumulated.append(below)
         ours = mpf(gdp.discrete_gaussian_mu(sigma))
         at = [quantile(c) for c in cumulated if mpf(10) ** -60 < c < 1 - mpf(10) ** -60]
-        differences = [b - a for a, b in zip(at, at[1:], strict=False)]
+        differences = [b - a for a, b in itertools.pairwise(at)]
         assert max(differences) <= ours
         assert ours <= max(differences) * (1 + mpf("1e-6"))
     finally:

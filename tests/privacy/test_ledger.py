@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kernel_samples import listed, schema_of
+
 from dpsynth.errors import BadInput, BudgetExceeded, VerificationFailed
 from dpsynth.privacy import Cost, Ledger, Request
-from kernel_samples import listed, schema_of
 
 ONE = Request(1.0, 1e-9, False, "test")
 
@@ -166,7 +167,9 @@ def test_tampering_is_found(ledger: Ledger, statement: str) -> None:
         ledger.record("verdict", {"release": "r", "verdict": "PASS"})
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b[:100], lambda b: b"", lambda b: b"not sqlite" * 500, lambda b: bytes(len(b))])
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[: len(b) // 2], lambda b: b[:100], lambda b: b"", lambda b: b"not sqlite" * 500, lambda b: bytes(len(b))]
+)
 def test_a_damaged_file_is_refused(ledger: Ledger, spoil: Callable[[bytes], bytes]) -> None:
     ledger.grant(ONE)
     ledger.path.write_bytes(spoil(ledger.path.read_bytes()))
@@ -234,7 +237,7 @@ def test_eight_processes_with_threads_never_overspend(tmp_path: Path) -> None:
     workers = [context.Process(target=_hammer, args=(ledger.path, 12, done)) for _ in range(8)]
     for worker in workers:
         worker.start()
-    granted = sum(done.get(timeout=100) for _ in workers)
+    granted = sum(done.get(timeout=30) for _ in workers)
     for worker in workers:
         worker.join()
     assert granted == fits < 8 * 12

@@ -1,0 +1,1 @@
+"""Measurements: each a command, resumable, with its figures in docs/benchmarks.md."""

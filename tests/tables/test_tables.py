@@ -1,0 +1,130 @@
+"""Tables: what the header says may refuse, what cells hold never does."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dpsynth.schema import Schema
+from dpsynth.tables import FrameTable, header_faults, open_table, table_at
+
+
+def schema_of(*names: str, **file: str) -> Schema:
+    columns = [{"name": n, "type": "categorical"} for n in names]
+    return Schema.from_dict({"name": "t", "privacy_unit": {"unit": "row"}, "columns": columns, "file": file})
+
+
+AB = schema_of("a", "b")
+
+
+def faults(path: Path, schema: Schema = AB) -> str:
+    return "\n".join(map(str, header_faults(open_table(path, schema), schema)))
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_a_csv_is_read_as_text(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", b'a,b\n007,NA\n"x,y",\nnan, 1 \n')
+    assert faults(path) == ""
+    assert open_table(path, AB).rows().to_numpy().tolist() == [["007", "NA"], ["x,y", ""], ["nan", " 1 "]]
+
+
+def test_gz_bom_latin_1_semicolon_and_parquet(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": ["1"], "b": ["é"]})
+    zipped = written(tmp_path / "t.csv.gz", gzip.compress("a,b\n1,é\n".encode()))
+    marked = written(tmp_path / "b.csv", "\ufeffa,b\r\n1,é\r\n".encode())
+    frame.to_parquet(tmp_path / "t.parquet")
+    for path in (zipped, marked, tmp_path / "t.parquet"):
+        assert faults(path) == ""
+        assert open_table(path, AB).rows().to_numpy().tolist() == [["1", "é"]]
+    old = schema_of("a", "b", encoding="latin-1", separator=";")
+    path = written(tmp_path / "l.csv", "a;b\n1;é\n".encode("latin-1"))
+    assert faults(path, old) == ""
+    assert open_table(path, old).rows().to_numpy().tolist() == [["1", "é"]]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_wrong_separator_is_guessed(tmp_path: Path, separator: str) -> None:
+    path = written(tmp_path / "t.csv", f"a{separator}b\n1{separator}2\n".encode())
+    spelled = repr(separator).strip("'")
+    assert f"one column found; is it `{spelled}`?" in faults(path)
+    assert f'separator = "{spelled}"' in faults(path)
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("t.csv", b""), ("t.csv", b"\n\n"), ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00"), ("t.csv", b"a\x00,b\n"), ("t.csv.gz", b"not gzip"),
+    ("t.csv.gz", gzip.compress(b"a,b\n")[:-12]), ("t.csv", b"\xff\xfea\x00,\x00b\x00"),
+])  # fmt: skip
+def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = written(tmp_path / name, content)
+    if content == gzip.compress(b"a,b\n")[:-12]:
+        pytest.skip("a header that can be read whole is a header")
+    assert "not a table" in faults(path)
+
+
+def test_other_files_and_none(tmp_path: Path) -> None:
+    assert "no such file" in faults(tmp_path / "absent.csv")
+    assert "no such file" in faults(tmp_path)
+    assert "not a Parquet file" in faults(written(tmp_path / "t.parquet", b"PAR1junk"))
+    assert "not a Parquet file" in faults(written(tmp_path / "e.parquet", b""))
+
+
+def test_all_that_is_wrong_with_a_header_is_told_at_once(tmp_path: Path) -> None:
+    told = faults(written(tmp_path / "t.csv", b"a,a,c\n1,2,3\n"))
+    assert "column 'a': appears more than once; rename" in told
+    assert "column 'b': in the schema but not in the table; add it" in told
+    assert "column 'c': in the table but not in the schema; add [[columns]] name = \"c\"" in told
+    assert "none of the schema's columns" in faults(written(tmp_path / "n.csv", b"1,2\n3,4\n"))
+
+
+CELLS = {
+    "header only": (b"a,b\n", 0),
+    "header without newline": (b"a,b", 0),
+    "long lines": (b"a,b\n1,2\n1,2,3,4\n5,6\n", None),
+    "short lines": (b"a,b\n1\n5,6\n", 2),
+    "unclosed quote": (b'a,b\n1,2\n"3,4\n5,6\n', None),
+    "unclosed quote of much text": (b'a,b\n1,2\n"' + b"x,y\n" * 60_000, None),
+    "stray quotes": (b'a,b\n1"2,"3"4\n5,6\n', None),
+    "broken bytes": (b"a,b\n\xff\xfe,\xc3\n5,6\n", 2),
+    "zero bytes": (b"a,b\n\x00,2\n5,\x006\n", 2),
+    "zero bytes and an unclosed quote": (b'a,b\n\x00,2\n"5,\x006\n', None),
+    "long cell": (b"a,b\n" + b"x" * 500_000 + b",1\n", 1),
+    "blank lines": (b"a,b\n\n\n1,2\n\n", None),
+    "carriage returns": (b"a,b\r1,2\r\n3,4\n", None),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_what_cells_hold_never_refuses(tmp_path: Path, kind: str) -> None:
+    content, rows = CELLS[kind]
+    path = written(tmp_path / "t.csv", content)
+    if kind != "carriage returns":
+        assert faults(path) == ""
+    frame = open_table(path, AB).rows()
+    assert list(frame.columns)[:2] == ["a", "b"]
+    assert rows is None or len(frame) == rows
+
+
+def test_the_header_is_known_without_the_rows(tmp_path: Path) -> None:
+    class Closed(pd.DataFrame):
+        @property
+        def iloc(self):  # type: ignore[no-untyped-def]
+            raise AssertionError("read")
+
+    table = FrameTable(Closed({"a": [1], "b": [2]}))
+    assert table.header() == ("a", "b")
+    assert list(header_faults(table, AB)) == []
+
+
+def test_the_survey_has_its_rows_and_no_export_artefact(survey: tuple[pd.DataFrame, Schema]) -> None:
+    frame, schema = survey
+    assert frame.shape == (8366, 15)
+    assert list(frame.columns) == list(schema.names)
+    assert not frame.apply(lambda c: c.str.contains("e-7")).to_numpy().any()
+    assert list(header_faults(table_at("survey:nhanes", schema), schema)) == []
