@@ -24,7 +24,8 @@ class SeededNoise:
         self._rng = np.random.default_rng(seed)
 
     def add_discrete_gaussian(self, counts: Counts, sigma: float) -> Counts:
-        return counts + np.rint(self._rng.normal(0, sigma, counts.shape)).astype(np.int64)
+        noisy: Counts = counts + np.rint(self._rng.normal(0, sigma, counts.shape)).astype(np.int64)
+        return noisy
 
     def choose(self, scores: Counts, scale: float) -> int:
         return int(np.argmax(scores + self._rng.gumbel(0, scale, scores.shape)))

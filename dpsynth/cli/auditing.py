@@ -66,7 +66,11 @@ def _tables(words: Namespace) -> tuple[dict[str, Any], Schema]:
             raise BadInput(Fault("--split", "given together with --train, --control or --reference", "give one or the other"))
         schema, paths = read_split(Path(words.split))
     else:
-        refuse(Fault(f"--{o}", "not given", "give --split DIR, or --train, --schema and (if there is one) --control") for o in ("train", "schema") if not getattr(words, o))
+        refuse(
+            Fault(f"--{o}", "not given", "give --split DIR, or --train, --schema and (if there is one) --control")
+            for o in ("train", "schema")
+            if not getattr(words, o)
+        )
         schema = Schema.load(words.schema)
         paths = {name: Path(given) for name in ("train", "control", "reference") if (given := getattr(words, name))}
     paths["synthetic"] = Path(words.synthetic)
@@ -116,7 +120,12 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
         ]
         for a in document["attacks"]
     ]
-    lines = [document["verdict"], "", *table(["attack", "status", "effect", "upper bound", "tolerance", "least detectable", "planted leak"], rows), ""]
+    lines = [
+        document["verdict"],
+        "",
+        *table(["attack", "status", "effect", "upper bound", "tolerance", "least detectable", "planted leak"], rows),
+        "",
+    ]
     if document["claim"]:
         refuted = any(r["code"] == "claim_violated" for r in document["reasons"])
         lines.append(f"claim (epsilon {document['claim']['epsilon']:g}): {'refuted' if refuted else 'not refuted'}")

@@ -27,7 +27,13 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All findings; an extra that is not installed is not a fault."""
-    core = [_try("python", lambda: sys.version.split()[0]), _try("noise", _noise), _try("accounting", _accounting), _try("ledger", _ledger), _try("key", _key)]
+    core = [
+        _try("python", lambda: sys.version.split()[0]),
+        _try("noise", _noise),
+        _try("accounting", _accounting),
+        _try("ledger", _ledger),
+        _try("key", _key),
+    ]
     return core + [_extra(name, modules) for name, modules in EXTRAS.items()]
 
 

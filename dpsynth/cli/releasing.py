@@ -171,7 +171,9 @@ def plan(words: Namespace) -> Reply:
             f"{p.column_error:.3f}",
             f"1,000 +- {p.group:,.0f}",
             f"{100 * p.best_odds:.1f} %",
-            "can pass" if p.can_pass else "cannot pass" + (f" (control share {p.control_share:g} would)" if p.control_share and p.epsilon <= policy.max_epsilon else ""),
+            "can pass"
+            if p.can_pass
+            else "cannot pass" + (f" (control share {p.control_share:g} would)" if p.control_share and p.epsilon <= policy.max_epsilon else ""),
             f"{p.seconds:.0f}",
             f"{p.megabytes:,.0f}",
         ]
@@ -197,7 +199,9 @@ def sample(words: Namespace) -> Reply:
     target, model = new_file(words.out), load(words.model)
     frame = model.sample(rows, seed)  # type: ignore[arg-type]
     said = write_sample(frame, model, target)
-    return Reply([f"{len(frame):,} rows in {target}", said], {"rows": len(frame), "out": str(target), "derived_from": model.certificate, "note": said})
+    return Reply(
+        [f"{len(frame):,} rows in {target}", said], {"rows": len(frame), "out": str(target), "derived_from": model.certificate, "note": said}
+    )
 
 
 def profile(words: Namespace) -> Reply:

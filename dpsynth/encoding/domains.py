@@ -16,7 +16,7 @@ from dpsynth.schema import Basis, Column, Schema
 
 DOMAIN_SHARE = 0.1
 RELEASED = Basis("released: measured under differential privacy")
-LADDER = tuple(-(2.0**k) for k in range(40, -11, -1)) + (0.0,) + tuple(2.0**k for k in range(-10, 41))
+LADDER = (*(-(2.0**k) for k in range(40, -11, -1)), 0.0, *(2.0**k for k in range(-10, 41)))
 CLEAR_OF_NOISE = 4.0
 
 

@@ -31,9 +31,7 @@ class JunctionTree:
         maximal = _maximal_cliques(domain, [frozenset(c) for c in cliques])
         order, parents = _spanning_tree(domain, maximal)
         ordered = tuple(domain.sorted(maximal[i]) for i in order)
-        separators = tuple(
-            domain.sorted(set(c) & set(ordered[p])) if p >= 0 else () for c, p in zip(ordered, parents, strict=True)
-        )
+        separators = tuple(domain.sorted(set(c) & set(ordered[p])) if p >= 0 else () for c, p in zip(ordered, parents, strict=True))
         return cls(domain, ordered, parents, separators)
 
     @property

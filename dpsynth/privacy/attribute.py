@@ -118,3 +118,8 @@ class Merged:
 
     def encode(self, cells: pd.Series, decimal: str) -> Codes:
         return np.array(self.groups, dtype=np.int64)[self.base.encode(cells, decimal)]
+
+
+def is_kernels_own(attribute: Attribute) -> bool:
+    """Whether an attribute is one of the four above, all the way down: another map might not be row-wise."""
+    return type(attribute) in (Categories, Bins, CellStates) or (type(attribute) is Merged and is_kernels_own(attribute.base))

@@ -65,7 +65,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Request:
-    """What a release asks for. `events` says whether it needs event delta (thresholds on unknown categories).
+    """What a release asks for. `events` says whether it needs event delta (thresholds on unknown categories); `unit` names the
+    columns of the privacy unit, none where it is the row.
 
     The mu of a request is that of (epsilon, .9 delta) with or without events, so that a request equal to a
     ledger's capacity fits it exactly.
@@ -75,6 +76,7 @@ class Request:
     delta: float
     events: bool
     purpose: str
+    unit: tuple[str, ...] = ()
 
     @property
     def cost(self) -> Cost:

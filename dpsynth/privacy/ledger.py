@@ -3,7 +3,8 @@
 Statement. The sum of all grants never exceeds the capacity fixed at creation, whatever the processes do that share the
 file: a grant is checked and written in one immediate SQLite transaction, synced to the medium before it
 returns, and nothing refunds it. Events are append-only and chained by SHA-256 over their full contents, so an
-edited, dropped or reordered event is found on opening.
+edited, dropped or reordered event is found on opening. The chain holds no secret: who rewrites all of it, or puts back an
+older copy of the file, is not found.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, BudgetExceeded, Fault, VerificationFailed
+from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.cost import Cost, Request, require_budget
 from dpsynth.privacy.unit import new_key
 from dpsynth.schema.schema import Schema
@@ -38,6 +40,7 @@ WAIT_SECONDS = 60.0
 _TABLES = """
 CREATE TABLE event (seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
                     previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
+CREATE TABLE told (release TEXT NOT NULL, step INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (release, step));
 CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TRIGGER event_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER event_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
@@ -164,12 +167,19 @@ class Ledger:
         with self._writing() as connection:
             events = _sound(self.path, connection)
             known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
+            _require_unit(self.path, events, request.unit)
             if known is None:
                 refusal = _refusal(self, events, request)
                 if refusal:
                     raise BudgetExceeded(refusal)
                 cost = request.cost
-                body = {"release": release, "epsilon": request.epsilon, "delta": request.delta, "purpose": request.purpose}
+                body = {
+                    "release": release,
+                    "unit": list(request.unit),
+                    "epsilon": request.epsilon,
+                    "delta": request.delta,
+                    "purpose": request.purpose,
+                }
                 known = _append(connection, "grant", body | {"mu_squared_ticks": cost.mu_squared, "delta_ticks": cost.delta})
         granted = Grant(release, Cost(known.body["mu_squared_ticks"], known.body["delta_ticks"]), known.body)
         if granted.cost != request.cost:
@@ -211,13 +221,54 @@ class Ledger:
         require_population(self, schema)
         return PrivateTable(rows, schema, lambda request: self.grant(request).cost, "ledgered", key=self.split_key)
 
+    def resumable_table(self, rows: Callable[[], pd.DataFrame], schema: Schema, release: str, journal: Path) -> PrivateTable:
+        """The same for a release that may be killed: charged once, each step told once, its answers kept in `journal`."""
+        from dpsynth.privacy.table import PrivateTable
+
+        require_population(self, schema)
+        answers = Answers(journal, _Told(self, release))
+        return PrivateTable(rows, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key, answers=answers)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The steps of a release that were told, kept beside the events so that no copy of a journal can tell them otherwise."""
+
+    ledger: Ledger
+    release: str
+
+    def told(self, step: int) -> str | None:
+        with closing(_connect(self.ledger.path)) as connection:
+            return self._digest(connection, step)
+
+    def tell(self, step: int, digest: str) -> None:
+        with self.ledger._writing() as connection:
+            known = self._digest(connection, step)
+            if known is None:
+                connection.execute("INSERT INTO told VALUES (?, ?, ?)", (self.release, step, digest))
+            elif known != digest:
+                raise BudgetExceeded(f"release {self.release} was told another answer at step {step + 1}; go on in the folder that holds it")
+
+    def _digest(self, connection: sqlite3.Connection, step: int) -> str | None:
+        row = connection.execute("SELECT digest FROM told WHERE release = ? AND step = ?", (self.release, step)).fetchone()
+        return None if row is None else str(row[0])
+
 
 def require_population(ledger: Ledger, schema: Schema) -> None:
-    """Raises `BadInput` if the ledger keeps the budget of another population than the schema's."""
+    """Raises `BadInput` if the ledger keeps the budget of another population than the schema's, or of another unit of it."""
     if ledger.dataset != schema.name:
         raise BadInput(
             Fault(str(ledger.path), f"is the ledger of {ledger.dataset!r}, the schema is of {schema.name!r}", "give that population's own ledger")
         )
+    _require_unit(ledger.path, ledger.events(), schema.unit.columns)
+
+
+def _require_unit(path: Path, events: Sequence[Event], unit: tuple[str, ...]) -> None:
+    """A ledger protects one unit, its first grant's: spending on rows and on persons do not add up."""
+    first = next((e.body["unit"] for e in events if e.kind == "grant"), None)
+    if first is not None and list(unit) != first:
+        protected, asked = (", ".join(u) or "row" for u in (first, unit))
+        raise BadInput(Fault(str(path), f"protects each {protected}, the schema's unit is {asked}", "keep the unit of the ledger's first release"))
 
 
 def _unsound(path: Path, error: VerificationFailed) -> BadInput:

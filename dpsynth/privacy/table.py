@@ -17,6 +17,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ import pandas as pd
 from dpsynth.errors import BudgetExceeded
 from dpsynth.privacy import gdp
 from dpsynth.privacy.answers import Answers
-from dpsynth.privacy.attribute import Attribute, Codes
+from dpsynth.privacy.attribute import Attribute, Codes, is_kernels_own
 from dpsynth.privacy.cost import Cost, Filter, Request, require_budget
 from dpsynth.privacy.noise import Counts, Noise, SystemNoise
 from dpsynth.privacy.unit import kept_rows, new_key, unit_ids
@@ -87,7 +88,7 @@ class PrivateTable:
         require_budget(request.epsilon, request.delta)
         if self._filter is not None:
             raise BudgetExceeded("this table was granted its budget already; ask the ledger for a new table")
-        self._filter = Filter(self._account(request))
+        self._filter = Filter(self._account(replace(request, unit=self.schema.unit.columns)))
         return self._filter.grant
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -168,6 +169,8 @@ class PrivateTable:
         return self._frame
 
     def _encode(self, attribute: Attribute) -> Codes:
+        if not is_kernels_own(attribute):
+            raise TypeError("only the kernel's own attributes are known to be row-wise")
         if attribute not in self._codes:
             codes = attribute.encode(self._bounded()[attribute.column.name], self.schema.file.decimal)
             self._codes[attribute] = np.clip(codes, 0, attribute.size - 1)

@@ -41,7 +41,13 @@ def write_split(table: Table, schema: Schema, policy: Policy, out: Path) -> dict
             shutil.rmtree(out, ignore_errors=True)
             raise
     hashes = {name: _hash(out / name) for name in (*(f"{s}.csv" for s in SIDES), "schema.json")}
-    manifest = {"format": FORMAT, "schema": schema.name, "unit": schema.unit.name, "rows": {s: len(getattr(parts, s)) for s in SIDES}, "sha256": hashes}
+    manifest = {
+        "format": FORMAT,
+        "schema": schema.name,
+        "unit": schema.unit.name,
+        "rows": {s: len(getattr(parts, s)) for s in SIDES},
+        "sha256": hashes,
+    }
     content = json.dumps(manifest, indent=1).encode()
     (out / "manifest.json").write_bytes(content)
     (out / "manifest.sig").write_bytes(signatures_to_bytes((Signature.make(content, signing_key),)))

@@ -27,7 +27,7 @@ class Order:
     """A release as asked for: nothing in it has been checked yet.
 
     `ledger` is the ledger's path; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
-    total); `key` a private key file (None: the custodian's own); `out` the folder to make.
+    total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make.
     """
 
     table: Table
@@ -69,7 +69,9 @@ def check(order: Order) -> Checked:
     policy = _collected(faults, lambda: Policy.load(order.policy))
     ledger = _collected(faults, lambda: _opened(order))
     if policy is not None and not check_budget(order.epsilon, order.delta) and order.epsilon > policy.max_epsilon:
-        faults.append(Fault("epsilon", f"above the {policy.max_epsilon:g} that policy {policy.name} allows", "ask for less, or choose another policy"))
+        faults.append(
+            Fault("epsilon", f"above the {policy.max_epsilon:g} that policy {policy.name} allows", "ask for less, or choose another policy")
+        )
     refuse(faults)
     assert kind is not None and policy is not None and ledger is not None
     generator = kind(order.epsilon, order.delta)

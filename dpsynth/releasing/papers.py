@@ -32,7 +32,14 @@ WITHIN = 1.96
 
 
 def public_contents(
-    release: str, document: Mapping[str, Any], model: Model, candidate: pd.DataFrame, policy: Policy, schema: Schema, ledger: Ledger, order: Mapping[str, Any]
+    release: str,
+    document: Mapping[str, Any],
+    model: Model,
+    candidate: pd.DataFrame,
+    policy: Policy,
+    schema: Schema,
+    ledger: Ledger,
+    order: Mapping[str, Any],
 ) -> PublicContents:
     """Everything that goes into `public/`. Depends on the rows through the model's released values and the one verdict only."""
     released = _released_schema(model.schema)
@@ -55,7 +62,10 @@ def accuracy(model: Model) -> list[dict[str, Any]]:
     The counts are of the bounded training part, before any later pooling: the answer as it was given.
     """
     attributes = {a.column.name: a for a in model.codec.attributes}
-    return [_measured(m.clique, m.sigma, m.values, [_as_measured(attributes[n], s) for n, s in zip(m.clique, m.values.shape, strict=True)]) for m in model.measurements]
+    return [
+        _measured(m.clique, m.sigma, m.values, [_as_measured(attributes[n], s) for n, s in zip(m.clique, m.values.shape, strict=True)])
+        for m in model.measurements
+    ]
 
 
 def _as_measured(attribute: Attribute, size: int) -> Attribute:
@@ -81,7 +91,14 @@ def _certificate(
     today = date.today()
     events = [Event(e["kind"], _what(e["what"]), e["mu_squared"], e["delta"]) for e in model.events]
     unused = model.granted.mu**2 - math.fsum(e.mu_squared for e in events)
-    events.append(Event("unused", "left over from rounding; charged all the same", max(unused, 0.0), max(model.granted.event_delta - math.fsum(e.delta for e in events), 0.0)))
+    events.append(
+        Event(
+            "unused",
+            "left over from rounding; charged all the same",
+            max(unused, 0.0),
+            max(model.granted.event_delta - math.fsum(e.delta for e in events), 0.0),
+        )
+    )
     return Certificate(
         id=release,
         issued=today.isoformat(),
@@ -118,7 +135,16 @@ def _released_schema(schema: Schema) -> Schema:
 def _dictionary_row(column: Any) -> dict[str, str]:
     values = "|".join(column.categories or ()) if not column.is_number else ""
     low, high = (f"{b:g}" for b in column.bounds) if column.bounds else ("", "")
-    return {"name": column.name, "label": column.description, "type": column.type, "min": low, "max": high, "values": values, "missing": column.marker, "unit": ""}
+    return {
+        "name": column.name,
+        "label": column.description,
+        "type": column.type,
+        "min": low,
+        "max": high,
+        "values": values,
+        "missing": column.marker,
+        "unit": "",
+    }
 
 
 def custodian_page(release: str, document: Mapping[str, Any], model: Model, split: Split, candidate: pd.DataFrame, ledger: Ledger) -> str:
@@ -158,7 +184,16 @@ def compare(real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[At
     ones = []
     for attribute in attributes:
         a, b = shares(left, [attribute]), shares(right, [attribute])
-        ones.append({"column": attribute.column.name, "kind": attribute.column.type, "labels": labels(attribute), "train": a.tolist(), "synthetic": b.tolist(), "tv": total_variation(a, b)})
+        ones.append(
+            {
+                "column": attribute.column.name,
+                "kind": attribute.column.type,
+                "labels": labels(attribute),
+                "train": a.tolist(),
+                "synthetic": b.tolist(),
+                "tv": total_variation(a, b),
+            }
+        )
     twos = [
         {"columns": [a.column.name, b.column.name], "tv": total_variation(shares(left, [a, b]), shares(right, [a, b]))}
         for i, a in enumerate(attributes)

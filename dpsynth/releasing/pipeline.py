@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, BudgetExceeded, Fault
-from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.ledger import Ledger, require_population
-from dpsynth.privacy.table import PrivateTable
 from dpsynth.releasing.order import Checked, Order, check
 from dpsynth.releasing.run import Run
 from dpsynth.releasing.split import Split, divide, shares_of
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
 STEPS = ("charge", "fit", "sample", "attack", "gate", "publish")
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
+MOST_BY_DEFAULT = 2_000_000
 PROVISIONAL = {"missing_evidence", "attack_failed"}
 
 Progress = Callable[[str], None]
@@ -180,15 +179,7 @@ class _Steps:
             return
         self.say("fit")
         request = self.generator.request(self.schema)
-        table = PrivateTable(
-            lambda: self.split.train,
-            self.schema,
-            lambda asked: self.ledger.grant(asked, self.release).cost,
-            "ledgered",
-            key=self.ledger.split_key,
-            answers=Answers(self.run.answers),
-        )
-        model = self.generator.fit(table)
+        model = self.generator.fit(self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers))
         if model.stamp != "ledgered" or model.granted != request.cost:
             raise BadInput(Fault("model", f"is {model.stamp}", "release only what was paid for by the ledger with real noise"))
         self.run.place(self.run.model, model.save)
@@ -197,7 +188,7 @@ class _Steps:
         if self.run.candidate.exists():
             return
         self.say("sample")
-        rows = self.order["rows"] or max(1, round(self.model.total / self.policy.split["train"]))
+        rows = self.order["rows"] or min(max(1, round(self.model.total / self.policy.split["train"])), MOST_BY_DEFAULT)
         frame = self.model.sample(rows)
         self.run.place(self.run.candidate, lambda path: frame.to_parquet(path, index=False))
 

@@ -2,7 +2,7 @@
 
 They are total: whatever a cell holds, it gets a value and a state, and nothing is raised. They are row-wise: what a cell
 becomes depends on no other cell, so cells are spelled before they are compared (1, 1.0 and True are equal, as are 0.0 and
--0.0, but not spelled alike) and numbers are parsed one by one (`pd.to_numeric` reads -1 otherwise beside 2^63).
+-0.0, but not spelled alike) and numbers are parsed one by one, not as a column that has to agree on a type.
 Markers come first; then an unparsable or unlisted cell is missing and a number out of bounds is clipped.
 """
 

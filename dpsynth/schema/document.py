@@ -50,11 +50,17 @@ def schema_from_document(document: dict[str, Any], where: str) -> Schema:
     if not isinstance(name, str) or not name:
         faults.append(Fault(where, "the table has no name", 'write name = "my_table"'))
     target = document.get("target")
-    if target is not None and target not in [c.name for c in columns]:
+    if target is not None and target not in _names(document):
         faults.append(Fault(where, f"target {target!r} is not a column", "name one of the columns"))
     file = _file(document, where, faults)
     refuse(faults)
     return Schema(str(name), columns, unit, file, str(document.get("title", "")), target, n_public, source)
+
+
+def _names(document: dict[str, Any]) -> list[str]:
+    """The columns' names, those of faulty columns too."""
+    entries = document.get("columns")
+    return [str(e.get("name")) for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 
 def _columns(document: dict[str, Any], where: str, faults: list[Fault]) -> tuple[Column, ...]:
@@ -206,7 +212,7 @@ def _unit(document: dict[str, Any], columns: tuple[Column, ...], where: str, fau
         return nobody
     names, max_rows = entry.get("columns"), entry.get("max_rows", 1)
     null_ids = entry.get("null_ids", "drop")
-    known = {c.name for c in columns}
+    known = set(_names(document))
     if not isinstance(names, list) or not names or not set(map(str, names)) <= known:
         faults.append(Fault(where, "the unit's columns are not columns of the table", 'write columns = ["patient_id"]'))
         return nobody

@@ -16,11 +16,12 @@ from typing import Any
 from dpsynth.errors import BadInput, Fault, refuse
 
 TYPE_WORDS = {
-    "integer": "integer", "int": "integer", "count": "integer",
-    "continuous": "continuous", "float": "continuous", "numeric": "continuous", "numerical": "continuous", "number": "continuous", "decimal": "continuous",
-    "ordinal": "ordinal", "id": "id", "identifier": "id",
-    "categorical": "categorical", "category": "categorical", "string": "categorical", "text": "categorical", "boolean": "categorical", "bool": "categorical",
-}  # fmt: skip
+    **dict.fromkeys(("integer", "int", "count"), "integer"),
+    **dict.fromkeys(("continuous", "float", "numeric", "numerical", "number", "decimal"), "continuous"),
+    **dict.fromkeys(("categorical", "category", "string", "text", "boolean", "bool"), "categorical"),
+    **dict.fromkeys(("id", "identifier"), "id"),
+    "ordinal": "ordinal",
+}
 FIELDS = ("name", "label", "type", "min", "max", "values", "missing", "unit")
 
 

@@ -49,7 +49,7 @@ class Generator(ABC):
 
     def request(self, schema: Schema) -> Request:
         """What a fit on a table of this schema asks of the budget."""
-        return Request(self.epsilon, self.delta, needs_events(schema), self.name)
+        return Request(self.epsilon, self.delta, needs_events(schema), self.name, schema.unit.columns)
 
     def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:
         """Charge the whole budget, then measure, then estimate.

@@ -26,6 +26,7 @@ from dpsynth.privacy.noise import Counts
 from dpsynth.synthesizers.generator import Fitted, Generator, domain_of, measure
 
 RARE = 3.0
+MOST_CELLS = 10_000_000
 SAFE = 1 - 1e-9
 
 
@@ -44,7 +45,7 @@ class MST(Generator):
         pooled = [_regrouped(m, a) for m, a in zip(ones, merged, strict=True)]
         domain = domain_of(merged)
         tree = _choose_tree(table, merged, estimate(domain, pooled), third)
-        twos = [measure(table, pair, table.left.mu**2 * SAFE / (edges - i)) for i, pair in enumerate(tree)]
+        twos = [measure(table, pair, table.left.mu**2 * SAFE / (len(tree) - i)) for i, pair in enumerate(tree)]
         return Fitted(estimate(domain, [*pooled, *twos]), Codec(tuple(decoders)), (*ones, *twos))
 
 
@@ -68,14 +69,17 @@ def _regrouped(measurement: Measurement, attribute: Attribute) -> Measurement:
 
 
 def _choose_tree(table: PrivateTable, attributes: Sequence[Attribute], model: GraphicalModel, mu_squared: float) -> list[tuple[Attribute, Attribute]]:
-    """d - 1 pairs, one at a time among those that join two components (Algorithm 3: Kruskal by the exponential mechanism)."""
+    """Up to d - 1 pairs, one at a time among those that join two components (Algorithm 3: Kruskal by the exponential mechanism)."""
     steps = len(attributes) - 1
     component = {a: i for i, a in enumerate(attributes)}
     sigma = table.sigma(mu_squared / steps) if steps else 1.0
-    pairs = {pair: (_independent(model, pair), _penalty(pair, sigma)) for pair in combinations(attributes, 2)}
+    small = (pair for pair in combinations(attributes, 2) if pair[0].size * pair[1].size <= MOST_CELLS)
+    pairs = {pair: (_independent(model, pair), _penalty(pair, sigma)) for pair in small}
     tree = []
     for _ in range(steps):
         open_pairs = [(a, b) for a, b in pairs if component[a] != component[b]]
+        if not open_pairs:
+            break
         references, penalties = zip(*(pairs[p] for p in open_pairs), strict=True)
         chosen = open_pairs[table.select(open_pairs, references, penalties, mu_squared / steps)]
         tree.append(chosen)

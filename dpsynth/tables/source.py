@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,7 +56,7 @@ class FileTable:
     """A CSV (plain or .gz), read as text, or a Parquet file."""
 
     path: Path
-    format: FileFormat = FileFormat()
+    format: FileFormat = field(default_factory=FileFormat)
 
     @property
     def where(self) -> str:

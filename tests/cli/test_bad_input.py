@@ -48,7 +48,13 @@ class Desk:
         self.schema.write_text(json.dumps(document))
 
     def run(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-        options = {"schema": str(self.schema), "ledger": str(self.ledger), "epsilon": "1", "delta": "1e-9", "out": str(self.folder / "out")} | self.options
+        options = {
+            "schema": str(self.schema),
+            "ledger": str(self.ledger),
+            "epsilon": "1",
+            "delta": "1e-9",
+            "out": str(self.folder / "out"),
+        } | self.options
         table = options.pop("table", str(self.table))
         code = main(["release", table, *(word for name, value in options.items() for word in (f"--{name}", value))])
         said = capsys.readouterr()
@@ -77,7 +83,19 @@ def option(name: str, value: str) -> Callable[[Desk], None]:
 
 def written(name: str, content: str | bytes) -> Callable[[Desk], None]:
     data = content.encode() if isinstance(content, str) else content
-    return lambda desk: (desk.folder / name).write_bytes(data) and None
+
+    def break_it(desk: Desk) -> None:
+        (desk.folder / name).write_bytes(data)
+
+    return break_it
+
+
+def both(first: Callable[[Desk], None], second: Callable[[Desk], None]) -> Callable[[Desk], None]:
+    def break_it(desk: Desk) -> None:
+        first(desk)
+        second(desk)
+
+    return break_it
 
 
 def policy(text: str) -> Callable[[Desk], None]:
@@ -103,7 +121,10 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
     "table is missing": (option("table", "/nowhere/people.csv"), "no such file"),
     "not a table": (written("people.csv", b"\x00\x01\x02\xff\xfe"), "not a table"),
     "empty file": (written("people.csv", b""), "not a table"),
-    "not a parquet": (lambda d: (written("people.parquet", "age,sex\n")(d), option("table", str(d.folder / "people.parquet"))(d)) and None, "not a Parquet file"),
+    "not a parquet": (
+        both(written("people.parquet", "age,sex\n"), lambda d: option("table", str(d.folder / "people.parquet"))(d)),
+        "not a Parquet file",
+    ),
     "wrong separator": (written("people.csv", f"age;sex\n1;{SECRET}\n"), "one column found; is it `;`?"),
     "column missing": (written("people.csv", f"age,gender\n1,{SECRET}\n"), "column 'sex': in the schema but not in the table"),
     "column extra": (written("people.csv", f"age,sex,city\n1,f,{SECRET}\n"), "column 'city': in the table but not in the schema"),
@@ -120,7 +141,7 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
     **{f"epsilon {bad}": (option("epsilon", bad), "epsilon: not a number above 0") for bad in ("0", "-1", "nan", "inf", "True", "one", "")},
     **{f"delta {bad}": (option("delta", bad), "delta: not a number above 0") for bad in ("0", "-1e-9", "nan", "inf", "False", "tiny", "1")},
     "delta above 1/units": (
-        lambda d: (d.write_schema(n_public={"value": 50, "source": "report"}), option("delta", "0.05")(d)) and None,
+        both(lambda d: d.write_schema(n_public={"value": 50, "source": "report"}), option("delta", "0.05")),
         "above 1 / 50 units",
     ),
     "rows": (option("rows", "many"), "rows: not a whole number"),
@@ -154,7 +175,15 @@ def test_refused_with_nothing_spent_and_nothing_left(name: str, desk: Desk, caps
 
 
 def test_all_faults_at_once(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    desk.options |= {"epsilon": "nan", "delta": "0", "generator": "oracle", "policy": "lax", "table": "/nowhere.csv", "out": str(desk.folder), "rows": "-1"}
+    desk.options |= {
+        "epsilon": "nan",
+        "delta": "0",
+        "generator": "oracle",
+        "policy": "lax",
+        "table": "/nowhere.csv",
+        "out": str(desk.folder),
+        "rows": "-1",
+    }
     _, said = desk.run(capsys)
     for words in ("epsilon:", "delta:", "oracle", "lax", "/nowhere.csv", "exists already", "rows:"):
         assert words in said

@@ -74,7 +74,9 @@ class TestInit:
         out = tmp_path / "schema.toml"
         run(capsys, "init", people, "--one-row-per-person", "--dictionary", dictionary, "--out", out)
         schema = Schema.load(out)
-        assert schema.column("age").bounds == (0, 120) and schema.column("age").missing == ("99",) and schema.column("age").description == "Age (years)"
+        assert (
+            schema.column("age").bounds == (0, 120) and schema.column("age").missing == ("99",) and schema.column("age").description == "Age (years)"
+        )
         assert schema.column("job").categories == ("1", "2")
 
     def test_parquet_types_and_sdv_metadata(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +95,8 @@ class TestInit:
         assert Schema.load(tmp_path / "s.toml").file.separator == ";"
 
     @pytest.mark.parametrize(
-        ("words", "said"), [(["--unit", "who"], "'who' is not a column"), (["--one-row-per-person", "--dictionary", "/nowhere.csv"], "no such dictionary")]
+        ("words", "said"),
+        [(["--unit", "who"], "'who' is not a column"), (["--one-row-per-person", "--dictionary", "/nowhere.csv"], "no such dictionary")],
     )
     def test_faults(self, words: list[str], said: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         document = run(capsys, "init", people, *words, "--out", tmp_path / "s.toml")
@@ -118,7 +121,9 @@ def test_plan_reads_no_rows_and_gets_better_with_epsilon(survey_files: tuple[Pat
     assert strict["control_share"] > plan[0]["control_share"]
 
 
-@pytest.mark.parametrize(("words", "fault"), [(["--units", "x"], "--units"), (["--units", "10", "--epsilon", "1,nan"], "epsilon"), ([], "--units 10000")])
+@pytest.mark.parametrize(
+    ("words", "fault"), [(["--units", "x"], "--units"), (["--units", "10", "--epsilon", "1,nan"], "epsilon"), ([], "--units 10000")]
+)
 def test_plan_faults(words: list[str], fault: str, survey_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     document = run(capsys, "plan", "--schema", survey_files[1], *words)
     assert document["exit"] == 2 and fault in document["error"]
@@ -147,7 +152,9 @@ def test_profile_is_charged_and_names_the_line(survey: tuple[pd.DataFrame, Schem
     path.write_text(schema.to_json())
     words = ("profile", table, "--schema", path, "--ledger", tmp_path / "l.db", "--epsilon", "0.9")
     columns = {c["column"]: c for c in run(capsys, *words)["columns"]}
-    assert columns["TotalCholesterolMgdl"]["shares"]["above"] == pytest.approx(1, abs=0.05) and "bounds" in columns["TotalCholesterolMgdl"]["advice"][0]
+    assert (
+        columns["TotalCholesterolMgdl"]["shares"]["above"] == pytest.approx(1, abs=0.05) and "bounds" in columns["TotalCholesterolMgdl"]["advice"][0]
+    )
     assert columns["Gender"]["shares"]["unlisted"] == pytest.approx(1, abs=0.05) and SECRET not in json.dumps(columns)
     assert columns["MaritalStatus"]["shares"]["missing"] == pytest.approx(0.37, abs=0.05)
     assert ledger.spent.mu > 0

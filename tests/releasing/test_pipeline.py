@@ -84,8 +84,12 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def judge(*_: Any) -> dict[str, Any]:
         reasons = [] if held["verdict"] == "PASS" else [{"code": "underpowered", "attack": None, "column": None, "words": "few", "next": "more"}]
-        attack = {k: None for k in ("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds")}
-        return {"verdict": held["verdict"], "reasons": reasons, "attacks": [{"name": "exact_match", "status": "ok", "role": "required", "words": ""} | attack]}
+        attack = dict.fromkeys(("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds"))
+        return {
+            "verdict": held["verdict"],
+            "reasons": reasons,
+            "attacks": [{"name": "exact_match", "status": "ok", "role": "required", "words": ""} | attack],
+        }
 
     sample = Model.sample
     monkeypatch.setattr(SystemNoise, "add_discrete_gaussian", counts)
@@ -98,7 +102,9 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def neighbours(survey: tuple[pd.DataFrame, Schema]) -> list[pd.DataFrame]:
     """A small table, and what it becomes with one row more (an outlier that fits no schema) or one less, or none at all."""
     base = survey[0].iloc[:300]
-    odd = pd.DataFrame([["\x00odd", "1e999", "née", "zz", "", "-inf", "nan", "??", "7", "x" * 5000, "0x1F", "-1", "1e-400", "none", "∞"]], columns=base.columns)
+    odd = pd.DataFrame(
+        [["\x00odd", "1e999", "née", "zz", "", "-inf", "nan", "??", "7", "x" * 5000, "0x1F", "-1", "1e-400", "none", "∞"]], columns=base.columns
+    )
     return [base, pd.concat([base, odd], ignore_index=True), base.iloc[1:], base.iloc[:0]]
 
 
@@ -124,7 +130,9 @@ def test_neighbouring_tables_give_identical_public_bytes(
     assert bool(results[0][1]) == (verdict == "PASS")
 
 
-def test_a_model_with_repeatable_noise_is_refused(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_repeatable_noise_is_refused(
+    survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = MST(0.1, DELTA).fit(seeded_table(survey[0].iloc[:200], survey[1], seed=1))
     assert model.stamp == "not private"
     monkeypatch.setattr(MST, "fit", lambda self, table: model)
@@ -163,7 +171,9 @@ def test_resume_wants_a_runs_folder(tmp_path: Path) -> None:
         resume(tmp_path)
 
 
-def test_a_killed_run_before_its_charge_still_asks_the_ledger(survey: tuple[pd.DataFrame, Schema], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_before_its_charge_still_asks_the_ledger(
+    survey: tuple[pd.DataFrame, Schema], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = Ledger.create(tmp_path / "ledger.db", "nhanes_demo", 1.0, 1e-9)
 
     class Stop(BaseException):

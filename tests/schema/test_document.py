@@ -167,7 +167,8 @@ def test_a_schema_comes_back_equal_from_json_and_toml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [
-    ("s.json", "{", "not valid JSON"), ("s.toml", "a = ", "not valid TOML"), ("s.json", "[1]", "not a schema"), ("s.json", "[" * 100_000, "not valid JSON"),
+    ("s.json", "{", "not valid JSON"), ("s.toml", "a = ", "not valid TOML"),
+    ("s.json", "[1]", "not a schema"), ("s.json", "[" * 100_000, "not valid JSON"),
     ("s.json", "", "not valid JSON"),
 ])  # fmt: skip
 def test_a_file_that_is_no_document_is_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
