@@ -23,7 +23,7 @@ from attacks.result import Endpoint, Role, Status
 from attacks.scores import Floats, Scores, UnanswerableError
 from attacks.singling_out import singling_out
 from attacks.statistics import Estimate
-from attacks.verdict import Outcome, Reason, decide
+from attacks.verdict import AuditFinding, Outcome, Reason, decide
 from dpsynth.schema.schema import Schema
 
 FORMAT = 1
@@ -93,14 +93,16 @@ def evaluate(
     claim: Claim | None = None,
     seed: int | None = None,
     progress: Callable[[str], None] | None = None,
+    audit: AuditFinding | None = None,
 ) -> Report:
     """Attack `synthetic`, which was made from `train`, and judge it by `policy`.
 
     The tables hold raw-looking cells, text or typed, in the columns of `schema`. `control` was held back from
     the generator; `reference` is what an attacker knows from elsewhere (without it half of the control stands
     in). `claim` is the (epsilon, delta) that the maker states. `seed=None` draws from the operating system.
-    `progress` hears the name of each step. Raises `BadInput` for tables without the schema's columns and for
-    faults of the policy; never for what cells hold.
+    `progress` hears the name of each step. `audit` is what the build says of the code that made the table,
+    if it was ours. Raises `BadInput` for tables without the schema's columns and for faults of the policy; never
+    for what cells hold.
     """
     started = time.perf_counter()
     rules = policy if isinstance(policy, Policy) else Policy.load(policy)
@@ -118,7 +120,7 @@ def evaluate(
         scores |= {attack.name: score} if score else {}
     tell("tests")
     endpoints += _described(evidence, scores, rules)
-    tests = _tests(evidence, scores, claim, *streams)
+    tests = _tests(evidence, scores, claim, *streams) | {"audit": audit}
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started
     return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)

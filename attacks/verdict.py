@@ -1,10 +1,11 @@
 """The gate's decision: a pure function of endpoints, policy and claim. It fails closed.
 
     FAIL          a leak above the tolerance is proved (Holm-adjusted over the endpoints), or the claimed
-                  (epsilon, delta) is refuted or above the policy's, or, without a claim of differential privacy,
-                  members are told from controls at all
+                  (epsilon, delta) is refuted or above the policy's, or an audit of the code proved a violation, or,
+                  without a claim of differential privacy, members are told from controls at all
     INCONCLUSIVE  otherwise, if any evidence that a PASS needs is missing, broken, too weak or above the tolerance
-    PASS          every required endpoint's upper bound is below its tolerance, every positive control was seen
+    PASS          every required endpoint's upper bound is below its tolerance, every positive control was seen, and
+                  an audit of the code came with the build and passed (where our own code made the table)
 
 All upper bounds must be below their tolerances at once, so they need no correction (intersection-union test);
 any one proof of a leak suffices for FAIL, so those do.
@@ -23,6 +24,7 @@ from attacks.statistics import holm
 from dpsynth.errors import BadInput, Fault
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+AuditFinding = Literal["passed", "failed", "missing"]
 
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
@@ -31,6 +33,7 @@ NEXT = {
     "epsilon": "claim and spend less, or use a policy that allows more",
     "exchangeability": "train a generator with differential privacy",
     "missing_evidence": "run the whole suite",
+    "audit": "install a released build, or audit this one: python -m benchmarks.audits",
     "attack_failed": "read the log, mend what broke the attack, and resume",
     "underpowered": "hold back more units as controls",
     "assay_failed": "the attack cannot see a planted leak in this data: hold back more units as controls",
@@ -71,18 +74,24 @@ def decide(
     blind_p: float | None,
     claim_p: float | None,
     has_control: bool,
+    audit: AuditFinding | None = None,
 ) -> Verdict:
-    """Judge. A p-value that is None was not obtained, which can only count against a PASS."""
+    """Judge. A p-value that is None was not obtained, which can only count against a PASS.
+
+    `audit` is what the build's audit says of the code that made the table; None for a table that code of ours did not make.
+    """
     adjusted = _adjusted(endpoints)
     proofs = [
         *_leaks(adjusted, policy),
         *_broken_claim(policy, claim, claim_p),
         *_told_apart(policy, claim, exchangeability_p),
+        *_audit_failed(audit),
     ]
     doubts = [
         *_controls_missing(has_control),
         *_split_biased(policy, blind_p, has_control),
         *_tests_missing(claim, claim_p, exchangeability_p, has_control),
+        *_audit_missing(audit),
         *_doubts(adjusted, policy),
     ]
     outcome: Outcome = "FAIL" if proofs else "INCONCLUSIVE" if doubts else "PASS"
@@ -103,6 +112,7 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             blind_p=tests["blind_p"],
             claim_p=tests["claim_p"],
             has_control=tests["has_control"],
+            audit=tests["audit"],
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a report of attacks ({type(error).__name__})"
@@ -136,6 +146,16 @@ def _told_apart(policy: Policy, claim: Claim | None, exchangeability_p: float | 
     if claim is None and exchangeability_p is not None and exchangeability_p < policy.exchangeability_alpha:
         words = "members are told from controls, and nothing bounds by how much"
         yield Reason("tolerance_exceeded", "exchangeability", None, words, NEXT["exchangeability"])
+
+
+def _audit_failed(audit: AuditFinding | None) -> Iterator[Reason]:
+    if audit == "failed":
+        yield _reason("claim_violated", "audit", "an audit of this code proved that it leaks more than it charges")
+
+
+def _audit_missing(audit: AuditFinding | None) -> Iterator[Reason]:
+    if audit not in (None, "passed", "failed"):
+        yield Reason("missing_evidence", "audit", None, "no audit of this very code came with the build", NEXT["audit"])
 
 
 def _controls_missing(has_control: bool) -> Iterator[Reason]:

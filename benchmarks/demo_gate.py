@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attacks.policy import Policy
 from dpsynth.privacy.unit import new_key
-from dpsynth.releasing.gate import judge
+from dpsynth.releasing.gate import Claimed, judge
 from dpsynth.releasing.split import divide, shares_of
 from dpsynth.synthesizers import MST
 from dpsynth.tables.survey import SurveyTable, survey_schema
@@ -32,7 +32,7 @@ def one_run(number: int) -> dict[str, object]:
     model = MST(EPSILON, DELTA).fit(split.train, schema)
     candidate = model.sample(round(model.total / policy.split["train"]))
     fitted = time.perf_counter()
-    document = judge(split, candidate, schema, policy, (EPSILON, DELTA), number)
+    document = judge(split, candidate, schema, policy, Claimed("mst", EPSILON, DELTA), number)
     return {
         "run": number,
         "verdict": document["verdict"],

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.cli.reply import Reply, table
-from dpsynth.cli.words import number, path
+from dpsynth.cli.words import number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
+from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import Schema
 from dpsynth.tables import header_faults, open_table
 
@@ -49,8 +50,7 @@ def attack(words: Namespace) -> Reply:
     if out is not None and out.exists():
         raise BadInput(Fault(str(out), "exists already", "give a new folder"))
     frames = {name: source.rows() for name, source in tables.items()}
-    say = lambda step: print(f"{step} ...", file=sys.stderr, flush=True)  # noqa: E731
-    report = evaluate(frames["train"], frames.get("control"), frames["synthetic"], schema, frames.get("reference"), policy, claim, None, say)
+    report = evaluate(frames["train"], frames.get("control"), frames["synthetic"], schema, frames.get("reference"), policy, claim, None, _say)
     document = report.document()
     if out is not None:
         _write(out, report, document, frames, schema)
@@ -133,6 +133,26 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
         about = f" ({reason['attack']})" if reason["attack"] else ""
         lines += [f"{reason['code']}{about}: {reason['words']}", f"  next: {reason['next']}"]
     return lines + ([f"in full: {out}/report.html"] if out else [])
+
+
+def audit(words: Namespace) -> Reply:
+    from dpsynth.releasing.audited import DELTA, audit_generator, finding
+    from dpsynth.synthesizers import generator_named
+
+    if Path(words.generator).exists():
+        raise BadInput(Fault(words.generator, "is a file, not a generator", "to judge a synthetic table: dpsynth attack --synthetic FILE"))
+    epsilon, runs = number(words.epsilon), whole(words.runs)
+    faults = check_budget(epsilon, DELTA)
+    if not isinstance(runs, int) or runs < 20:
+        faults.append(Fault("--runs", "not a whole number of at least 20", "write --runs 1000"))
+    refuse(faults)
+    found = audit_generator(generator_named(words.generator), runs, epsilon, DELTA, _say)  # type: ignore[arg-type]
+    lines = [f"{words.generator} at ({epsilon:g}, {DELTA:g}): {found.words}", f"carried by this build: {finding(words.generator)}"]
+    return Reply(lines, vars(found) | {"violated": found.violated, "carried": finding(words.generator)}, 3 if found.violated else 0)
+
+
+def _say(step: str) -> None:
+    print(f"{step} ...", file=sys.stderr, flush=True)
 
 
 def verify(words: Namespace) -> Reply:

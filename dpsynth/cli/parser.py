@@ -122,6 +122,10 @@ def _auditing(commands: Any) -> None:
     attack = _command(commands, "attack", "auditing:attack", "attack anybody's synthetic table and judge it")
     for option in ("split", "train", "control", "reference", "schema", "claim-epsilon", "claim-delta", "out"):
         attack.add_argument(f"--{option}")
+    audit = _command(commands, "audit", "auditing:audit", "how much a generator's own code leaks at least, from many runs on worst-case neighbours")
+    audit.add_argument("generator")
+    audit.add_argument("--epsilon", default="1")
+    audit.add_argument("--runs", default="1000")
     attack.add_argument("--synthetic", required=True)
     attack.add_argument("--policy", default="partner-contract")
     verify = _command(commands, "verify", "auditing:verify", "check a bundle, offline, without data")

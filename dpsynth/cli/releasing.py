@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -232,5 +232,5 @@ def profile(words: Namespace) -> Reply:
 
 
 def _free_name(wanted: Path) -> Path:
-    taken = (p for p in (wanted, *(wanted.with_name(f"{wanted.name}-{i}") for i in count(2))))
-    return next(p for p in taken if not p.exists() and not p.with_name(f"{p.name}.ledger.db").exists())
+    names = chain([wanted], (wanted.with_name(f"{wanted.name}-{i}") for i in count(2)))
+    return next(p for p in names if not p.exists() and not p.with_name(f"{p.name}.ledger.db").exists())

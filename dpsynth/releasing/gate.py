@@ -5,6 +5,7 @@ What it learns goes to the custodian's folder; to the public goes the one verdic
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +22,36 @@ if TYPE_CHECKING:
 STEPS = 100
 
 
-def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy, claim: tuple[float, float], seed: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Claimed:
+    """What a release says of its rows: which generator made them, under which guarantee."""
+
+    generator: str
+    epsilon: float
+    delta: float
+
+
+def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy, claim: Claimed, seed: int) -> dict[str, Any]:
     """Attack the candidate rows with what was held back. The attacks' document, with the verdict and its reasons.
 
-    `claim` is the (epsilon, delta) the rows were made under; `seed` is the run's own, so that a resumed run can not
-    draw another verdict.
+    `claim` says which generator made the rows, under which (epsilon, delta); `seed` is the run's own, so that a resumed run
+    can not draw another verdict.
     """
     from attacks.claim import Claim
     from attacks.suite import evaluate
+    from dpsynth.releasing.audited import finding
 
-    report = evaluate(split.train, split.control, candidate, schema, split.reference, policy=policy, claim=Claim(*claim), seed=seed)
+    report = evaluate(
+        split.train,
+        split.control,
+        candidate,
+        schema,
+        split.reference,
+        policy=policy,
+        claim=Claim(claim.epsilon, claim.delta),
+        seed=seed,
+        audit=finding(claim.generator),
+    )
     return report.document() | {"roc": roc_curves(report)}
 
 

@@ -199,15 +199,12 @@ class _Steps:
             if document["verdict"] != "INCONCLUSIVE" or not {r["code"] for r in document["reasons"]} <= PROVISIONAL:
                 return document
         self.say("attack")
-        from dpsynth.releasing.gate import judge
+        from dpsynth.releasing.gate import Claimed, judge
 
-        document = judge(self.split, self.candidate, self.schema, self.policy, self.claim, self.state["attack_seed"])
+        claim = Claimed(self.order["generator"], self.order["epsilon"], self.order["delta"])
+        document = judge(self.split, self.candidate, self.schema, self.policy, claim, self.state["attack_seed"])
         self.run.put(self.run.attacks, json.dumps(document, indent=1).encode())
         return document
-
-    @property
-    def claim(self) -> tuple[float, float]:
-        return self.order["epsilon"], self.order["delta"]
 
     @cached_property
     def candidate(self) -> pd.DataFrame:

@@ -266,7 +266,11 @@ def _term_faults(certificate: Certificate, terms: Terms) -> Iterator[str]:
 
 
 def _policy_term(policy: str | None) -> str | None:
-    """A name or a hash as it is; a path as the hash of the file."""
+    """A shipped policy's name or a path as the hash of the text, since anyone may give a policy that name; else as it is."""
+    from attacks.policy import SHIPPED, Policy
+
+    if policy in SHIPPED:
+        return Policy.load(policy).hash
     if policy is None or not (policy.endswith(".toml") or "/" in policy):
         return policy.lower() if policy and re.fullmatch(r"[0-9a-fA-F]{64}", policy) else policy
     try:

@@ -99,7 +99,7 @@ class FileTable:
         return tuple(names)
 
     def rows(self) -> pd.DataFrame:
-        """All rows, as text (CSV) or as stored (Parquet). Total on cells: a broken line is skipped, a broken byte replaced."""
+        """All rows, as text (CSV) or as stored (Parquet). Total on cells: a line's surplus cells are cut off, a broken byte replaced."""
         import pandas as pd
 
         if self.is_parquet:
@@ -121,6 +121,7 @@ class FileTable:
             dtype=str,
             na_filter=False,
             index_col=False,
+            usecols=lambda name: True,  # else the first line decides whether long lines are kept or skipped
             on_bad_lines="skip",
             engine=engine,  # type: ignore[call-overload]
         )

@@ -200,6 +200,15 @@ def test_attack_without_control_is_inconclusive_or_fails(survey_files: tuple[Pat
     assert run(capsys, "attack", "--synthetic", fresh)["exit"] == 2
 
 
+def test_demo_takes_the_next_free_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dpsynth.releasing.pipeline._Steps.go", lambda self: pytest.fail(f"went on in {self.run.out}"))
+    (tmp_path / "dpsynth-demo").mkdir()
+    (tmp_path / "dpsynth-demo-2.ledger.db").touch()
+    with pytest.raises(pytest.fail.Exception, match="went on in dpsynth-demo-3"):
+        main(["demo"])
+
+
 def test_demo_and_partner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "demo"
     document = run(capsys, "demo", "--out", out)

@@ -111,6 +111,17 @@ def test_what_cells_hold_never_refuses(tmp_path: Path, kind: str) -> None:
     assert rows is None or len(frame) == rows
 
 
+def test_no_line_decides_what_becomes_of_others(tmp_path: Path) -> None:
+    """A line with a cell too many, the first or a later one, moves no other line in or out of the table."""
+    lines = [b"1,2", b"3,4,5", b"5,6", b"7,8,9"]
+    alone = open_table(written(tmp_path / "t.csv", b"\n".join([b"a,b", *lines])), AB).rows().to_numpy().tolist()
+    for odd in (b"x,y,z", b'x,"y'):
+        for place in (0, len(lines)) if odd == b"x,y,z" else (len(lines),):
+            content = b"\n".join([b"a,b", *lines[:place], odd, *lines[place:]])
+            found = open_table(written(tmp_path / "t.csv", content), AB).rows().to_numpy().tolist()
+            assert [row for row in found if row[0] != "x"] == alone == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
+
+
 def test_the_header_is_known_without_the_rows(tmp_path: Path) -> None:
     class Closed(pd.DataFrame):
         @property
