@@ -135,6 +135,9 @@ def _faults(frames: Mapping[str, pd.DataFrame], schema: Schema, with_units: Sequ
             for n in wanted
             if n in frame.columns and isinstance(frame[n], pd.DataFrame)
         ]
+    known = {c.name for c in schema.synthesised}
+    unseen = dict.fromkeys(n for n in frames["synthetic"].columns if n not in known)
+    faults += [Fault(f"synthetic table, column {n!r}", "no attack looks at it, so it could hold anything", "leave it out") for n in unseen]
     return faults
 
 

@@ -25,6 +25,7 @@ ENDPOINTS = (
     "distance",
 )
 MAY_FAIL_ONLY = ("distance",)
+MAY_NOT_APPLY = ("exact_match", "rare_value")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from attacks.claim import Claim
-from attacks.policy import Policy
+from attacks.policy import MAY_NOT_APPLY, Policy
 from attacks.result import Endpoint
 from attacks.statistics import holm
 from dpsynth.errors import BadInput, Fault
@@ -192,6 +192,8 @@ def _doubt(e: Endpoint, policy: Policy) -> Iterator[Reason]:
     """What stands between an endpoint and a PASS."""
     if e.status in ("error", "missing"):
         yield _reason("attack_failed" if e.status == "error" else "missing_evidence", e.name, e.words or "the attack did not run")
+    elif e.status == "not_applicable" and e.name not in MAY_NOT_APPLY:
+        yield _reason("missing_evidence", e.name, "there is always something of this kind to attack")
     elif e.status == "underpowered":
         yield _reason("underpowered", e.name, e.words or "too few targets for this tolerance")
     elif e.status == "ok":

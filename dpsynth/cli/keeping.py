@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpsynth.cli.reply import Reply, table
 from dpsynth.cli.words import new_file, number
-from dpsynth.errors import VerificationFailed, refuse
+from dpsynth.errors import BadInput, VerificationFailed, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import FileFormat, Schema
 
@@ -25,7 +25,11 @@ def init(words: Namespace) -> Reply:
         text = text.replace("\n[[columns]]", f'\n[file]\nseparator = "{words.separator}"\n\n[[columns]]', 1)
     target = new_file(words.out)
     target.write_text(text, encoding="utf-8")
-    schema = Schema.load(target)
+    try:
+        schema = Schema.load(target)
+    except BadInput:
+        target.unlink()
+        raise
     opened = sum(c.is_open for c in schema.columns)
     lines = [f"{target}: {len(schema.columns)} columns, {opened} of them open (measured under a charge)", f"next: dpsynth schema check {target}"]
     return Reply(lines, {"schema": str(target), "columns": len(schema.columns), "open": opened})

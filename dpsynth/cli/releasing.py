@@ -58,8 +58,12 @@ def release(words: Namespace) -> Reply:
     from dpsynth.releasing.pipeline import STEPS, carry_out, resume
 
     if words.resume:
-        given = [o for o in ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key") if getattr(words, o) is not None]
-        refuse(Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in given)
+        usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
+        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", *usual)
+        faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in owned if getattr(words, o) != usual.get(o)]
+        if words.dry_run:
+            faults.append(Fault("--dry-run", "a resumed run goes on for real", "give --resume DIR alone"))
+        refuse(faults)
         return _outcome(resume(words.resume, progress=Steps(STEPS)))
     order = _order(words)
     if not words.dry_run:

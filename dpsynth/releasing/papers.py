@@ -16,6 +16,7 @@ from dpsynth.privacy import Attribute, Bins, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
 from dpsynth.releasing.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
 from dpsynth.utility.fidelity import encode, shares, total_variation
 
@@ -48,7 +49,7 @@ def public_contents(
     return PublicContents(
         synthetic=candidate,
         schema=released,
-        dictionary=[_dictionary_row(c) for c in released.columns],
+        dictionary=dictionary_of(released),
         accuracy=measured,
         policy_text=policy.text,
         certificate=certificate,
@@ -130,21 +131,6 @@ def _what(what: Any) -> str:
 def _released_schema(schema: Schema) -> Schema:
     """The schema of the synthetic rows: only what is in them, and no unit to name."""
     return Schema(schema.name, schema.synthesised, PrivacyUnit("row"), title=schema.title, target=schema.target)
-
-
-def _dictionary_row(column: Any) -> dict[str, str]:
-    values = "|".join(column.categories or ()) if not column.is_number else ""
-    low, high = (f"{b:g}" for b in column.bounds) if column.bounds else ("", "")
-    return {
-        "name": column.name,
-        "label": column.description,
-        "type": column.type,
-        "min": low,
-        "max": high,
-        "values": values,
-        "missing": column.marker,
-        "unit": "",
-    }
 
 
 def custodian_page(release: str, document: Mapping[str, Any], model: Model, split: Split, candidate: pd.DataFrame, ledger: Ledger) -> str:

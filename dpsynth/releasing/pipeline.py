@@ -94,7 +94,8 @@ def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
     except BudgetExceeded:
         run.abandon()
         raise
-    return _Steps(run, order.table, say).go()
+    with run.alone():
+        return _Steps(run, order.table, say).go()
 
 
 def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progress | None = None) -> Outcome:
@@ -114,9 +115,10 @@ def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progres
     if frame is None and order["table"] is None:
         raise BadInput(Fault(str(out), "was started from a frame", "call dpsynth.resume(out, frame)"))
     steps = _Steps(run, FrameTable(frame) if frame is not None else table_at(order["table"], schema), progress or _silent)
-    steps.say("charge")
-    steps.ledger.grant(steps.generator.request(schema), steps.release)
-    return steps.go()
+    with run.alone():
+        steps.say("charge")
+        steps.ledger.grant(steps.generator.request(schema), steps.release)
+        return steps.go()
 
 
 class _Steps:
@@ -187,6 +189,8 @@ class _Steps:
     def sample(self) -> None:
         if self.run.candidate.exists():
             return
+        if self.verdicts:
+            raise BadInput(Fault(str(self.run.candidate), "is gone, and its verdict was given", "restore it; rows are not drawn twice"))
         self.say("sample")
         rows = self.order["rows"] or min(max(1, round(self.model.total / self.policy.split["train"])), MOST_BY_DEFAULT)
         frame = self.model.sample(rows)
@@ -194,8 +198,11 @@ class _Steps:
 
     def attack(self) -> dict[str, Any]:
         """The attacks' document with the verdict; run once, and again only where evidence was missing."""
+        for verdict in self.verdicts:
+            self._require_same_rows(verdict)
         if self.run.attacks.exists():
             document: dict[str, Any] = json.loads(self.run.attacks.read_text(encoding="utf-8"))
+            self._require_same_rows(document)
             if document["verdict"] != "INCONCLUSIVE" or not {r["code"] for r in document["reasons"]} <= PROVISIONAL:
                 return document
         self.say("attack")
@@ -203,8 +210,20 @@ class _Steps:
 
         claim = Claimed(self.order["generator"], self.order["epsilon"], self.order["delta"])
         document = judge(self.split, self.candidate, self.schema, self.policy, claim, self.state["attack_seed"])
+        document |= {"candidate": self.run.candidate_hash()}
+        self.run.report.unlink(missing_ok=True)
         self.run.put(self.run.attacks, json.dumps(document, indent=1).encode())
         return document
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What the ledger was told of this release so far."""
+        return [e.body for e in self.ledger.events() if e.kind == "verdict" and e.body["release"] == self.release]
+
+    def _require_same_rows(self, judged: dict[str, Any]) -> None:
+        """What was attacked is what is published, and rows that were refused are not exchanged for others."""
+        if judged["candidate"] != self.run.candidate_hash():
+            raise BadInput(Fault(str(self.run.candidate), "is not what was attacked", "restore it, or make a new release"))
 
     @cached_property
     def candidate(self) -> pd.DataFrame:
@@ -215,9 +234,9 @@ class _Steps:
     def gate(self, document: dict[str, Any]) -> None:
         """Write the verdict into the ledger, once, and the custodian's report."""
         self.say("gate")
-        known = [e.body for e in self.ledger.events() if e.kind == "verdict" and e.body["release"] == self.release]
+        known = self.verdicts
         if not known or known[-1]["verdict"] != document["verdict"]:
-            self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"]})
+            self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"], "candidate": document["candidate"]})
         if not self.run.report.exists():
             from dpsynth.releasing.papers import custodian_page
 

@@ -46,14 +46,19 @@ def dictionary_of(schema: Schema) -> tuple[dict[str, str], ...]:
             "name": c.name,
             "label": c.description,
             "type": c.type,
-            "min": "" if c.bounds is None else f"{c.bounds[0]:g}",
-            "max": "" if c.bounds is None else f"{c.bounds[1]:g}",
+            "min": "" if c.bounds is None else _figure(c.bounds[0]),
+            "max": "" if c.bounds is None else _figure(c.bounds[1]),
             "values": "|".join(c.categories or ()),
             "missing": "|".join(c.missing),
             "unit": "",
         }
         for c in schema.synthesised
     )
+
+
+def _figure(value: float) -> str:
+    """The shortest spelling that reads back to the same number."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def to_arrow(frame: pd.DataFrame, schema: Schema, certificate_id: str) -> pa.Table:

@@ -5,13 +5,15 @@ Each artifact appears whole under its name or not at all. `custodian/` (mode 070
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +88,20 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError):
             raise BadInput(Fault(str(self.out), "not the folder of a release of this version", "give the folder that --out made")) from None
         return dict(state)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder: of two processes at work on it one could publish rows that the other drew. Raises `BadInput`."""
+        with open(self.custodian / "run.json", "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadInput(Fault(str(self.out), "another process is at work on it", "wait until it has ended")) from None
+            yield
+
+    def candidate_hash(self) -> str:
+        """SHA-256 of the candidate rows' file."""
+        return hashlib.sha256(self.candidate.read_bytes()).hexdigest()
 
     def abandon(self) -> None:
         """Remove the folder of a run that was never charged."""

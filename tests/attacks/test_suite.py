@@ -176,6 +176,14 @@ def test_a_table_without_a_column_is_bad_input(small: Split) -> None:
     assert len(caught.value.faults) == 2
 
 
+def test_a_column_that_no_attack_looks_at_is_bad_input(small: Split) -> None:
+    document = small.schema.to_dict() | {"privacy_unit": {"unit": "person", "columns": ["id"], "max_rows": 1}}
+    schema = Schema.from_dict(document | {"columns": [{"name": "id", "type": "id"}, *document["columns"]]})
+    train, control = (f.assign(id=[f"{k}{i}" for i in range(len(f))]) for k, f in enumerate((small.train, small.control)))
+    with pytest.raises(BadInput, match="'id': no attack looks at it"):
+        attacks.evaluate(train, control, small.fresh.assign(id=train["id"]), schema, seed=1)
+
+
 def test_a_unit_with_several_rows_is_one_target(small: Split) -> None:
     document = small.schema.to_dict() | {"privacy_unit": {"unit": "person", "columns": ["id"], "max_rows": 4}}
     schema = Schema.from_dict(document | {"columns": [{"name": "id", "type": "id"}, *document["columns"]]})

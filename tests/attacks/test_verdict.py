@@ -65,8 +65,10 @@ def test_a_required_endpoint_that_is_absent_blocks(name: str) -> None:
     assert codes(judge({name: None})) == ["missing_evidence"]
 
 
-def test_not_applicable_does_not_block() -> None:
-    assert judge({"rare_value": replace(good()["rare_value"], status="not_applicable", estimate=None, control_detected=None)}).outcome == "PASS"
+@pytest.mark.parametrize("name", POLICY.required)
+def test_not_applicable_passes_for_copies_of_what_is_rare_alone(name: str) -> None:
+    verdict = judge({name: replace(good()[name], status="not_applicable", estimate=None, control_detected=None)})
+    assert verdict.outcome == ("PASS" if name in ("exact_match", "rare_value") else "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize("name", POLICY.tolerance)

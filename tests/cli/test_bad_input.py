@@ -240,3 +240,16 @@ def test_json_names_faults_and_nothing_else_is_printed(desk: Desk, capsys: pytes
 def test_bad_usage_is_exit_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert "--help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--policy", "internal"], ["--generator", "independent"], ["--rows", "5"], ["--purpose", "x"]])
+def test_a_resumed_run_keeps_its_own_options(words: list[str], desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", "--resume", str(desk.folder / "out"), *words]) == 2
+    assert f"{words[0]}: a resumed run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", ["a,,b", "a,a"])
+def test_init_leaves_no_draft_that_does_not_load(header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text(header + "\n1,2,3\n")
+    assert main(["init", str(tmp_path / "t.csv"), "--one-row-per-person", "--out", str(tmp_path / "s.toml")]) == 2
+    assert not (tmp_path / "s.toml").exists()

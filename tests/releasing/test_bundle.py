@@ -365,3 +365,9 @@ def test_accuracy_and_dictionary_are_readable(tmp_path: Path) -> None:
     dictionary = pd.read_csv(io.StringIO((tmp_path / "public" / "dictionary.csv").read_text()), dtype=str)
     assert list(dictionary.columns) == ["name", "label", "type", "min", "max", "values", "missing", "unit"]
     assert list(dictionary["name"]) == ["sex", "level", "age", "weight", "ward"]
+
+
+def test_a_dictionary_gives_bounds_in_full() -> None:
+    column = {"name": "weight", "type": "continuous", "bounds": [0.1234567891, 1490401], "bounds_basis": "publisher"}
+    row = dictionary_of(Schema.from_dict({"name": "t", "privacy_unit": {"unit": "row"}, "columns": [column]}))[0]
+    assert (row["min"], row["max"]) == ("0.1234567891", "1490401")

@@ -188,3 +188,46 @@ def test_a_killed_run_before_its_charge_still_asks_the_ledger(
     with pytest.raises(BudgetExceeded):
         pipeline.resume(tmp_path / "out", survey[0])
     assert not (tmp_path / "out" / "public").exists()
+
+
+def test_rows_that_were_judged_are_not_exchanged_or_drawn_again(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path) -> None:
+    fixed["verdict"] = "FAIL"
+    frame, schema = survey[0].iloc[:200], survey[1]
+    ledger = Ledger.create(tmp_path / "ledger.db", schema.name, 1.0, 1e-9)
+    dpsynth.release(frame, schema, ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out")
+    run = Run(tmp_path / "out")
+    judged = run.candidate.read_bytes()
+    fixed["verdict"] = "PASS"
+    run.candidate.write_bytes(judged + b" ")
+    with pytest.raises(BadInput, match="not what was attacked"):
+        resume(run.out, frame)
+    run.attacks.unlink()
+    with pytest.raises(BadInput, match="not what was attacked"):
+        resume(run.out, frame)
+    run.candidate.unlink()
+    with pytest.raises(BadInput, match="not drawn twice"):
+        resume(run.out, frame)
+    assert not (run.out / "public").exists()
+
+
+def test_a_new_verdict_has_a_new_report(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path) -> None:
+    fixed["verdict"] = "INCONCLUSIVE"
+    frame, schema = survey[0].iloc[:200], survey[1]
+    ledger = Ledger.create(tmp_path / "ledger.db", schema.name, 1.0, 1e-9)
+    dpsynth.release(frame, schema, ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out")
+    run = Run(tmp_path / "out")
+    document = json.loads(run.attacks.read_text())
+    document["reasons"][0]["code"] = "attack_failed"
+    run.attacks.write_text(json.dumps(document))
+    assert "INCONCLUSIVE" in run.report.read_text()
+    fixed["verdict"] = "PASS"
+    assert resume(run.out, frame).verdict == "PASS"
+    assert "INCONCLUSIVE" not in run.report.read_text()
+
+
+def test_one_process_at_a_time(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger.db", survey[1].name, 1.0, 1e-9)
+    dpsynth.release(survey[0].iloc[:200], survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out")
+    with Run(tmp_path / "out").alone(), pytest.raises(BadInput, match="another process"):
+        resume(tmp_path / "out", survey[0].iloc[:200])
+    assert resume(tmp_path / "out", survey[0].iloc[:200]).verdict == "PASS"
