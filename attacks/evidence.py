@@ -25,6 +25,8 @@ Index = npt.NDArray[np.int64]
 
 MAX_POOL = 8_000
 LARGEST = 1e150
+SMALLEST = 1e-150
+HIDDEN = 0.001
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Table:
     def take(self, rows: Index) -> Table:
         return Table(self.numbers[rows], self.codes[rows])
 
+    def rounded(self, digits: int) -> Table:
+        """The same with numbers to `digits` significant digits."""
+        size = np.abs(self.numbers)
+        known = size > SMALLEST
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(known, size, 1.0))))
+        return Table(np.where(known, np.round(self.numbers * scale) / scale, self.numbers * 0.0), self.codes)
+
     def then(self, other: Table) -> Table:
         """These rows followed by the other's."""
         return Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.codes, other.codes]))
@@ -65,6 +74,8 @@ class Evidence:
         synthetic: the table under attack.
         train: all rows that were trained on; only positive controls read it.
         names: the columns attacked, the numeric ones first, in the order of `Table`.
+        unreadable: columns of the synthetic table with more cells than in train that are no number or no listed
+            category: whatever is hidden there, no attack would see it.
     """
 
     members: Table
@@ -73,6 +84,7 @@ class Evidence:
     synthetic: Table
     train: Table
     names: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @classmethod
     def collect(
@@ -108,6 +120,7 @@ class Evidence:
             synthetic=tables["synthetic"],
             train=tables["train"],
             names=tuple(c.name for c in _ordered(schema)),
+            unreadable=tuple(c.name for c in _ordered(schema) if _hides(synthetic, train, c, schema.file.decimal)),
         )
 
     @property
@@ -164,13 +177,40 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
     return {role: whole.take(np.arange(a, b)) for role, a, b in zip(frames, ends[:-1], ends[1:], strict=True)}
 
 
+def _hides(synthetic: pd.DataFrame, train: pd.DataFrame, column: Column, decimal: str) -> bool:
+    """Whether the synthetic cells of a column are unreadable more often than those of train."""
+    shares = [_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train)]
+    return shares[0] > shares[1] + HIDDEN
+
+
+def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
+    if not len(cells):
+        return 0.0
+    if column.is_number:
+        values, states = read_numbers(cells, replace(column, bounds=None), decimal)
+        return float(((states == State.UNPARSABLE) | np.isinf(values)).mean())
+    if column.categories is None or column.on_unknown == "other":
+        return 0.0
+    return float((read_categories(*_folded(cells, column, column.categories))[1] == State.UNLISTED).mean())
+
+
+def _folded(cells: pd.Series, column: Column, listed: Sequence[str]) -> tuple[pd.Series, Column, list[str]]:
+    """Texts without outer space and case: a copy is a copy in capitals too."""
+    folded = cells.astype(object).map(lambda cell: _fold(cell) if isinstance(cell, str) else cell)
+    return folded, replace(column, missing=tuple(map(_fold, column.missing))), list(map(_fold, listed))
+
+
+def _fold(text: str) -> str:
+    return text.strip().casefold()
+
+
 def _numbers(cells: pd.Series, column: Column, decimal: str) -> Floats:
     values, _ = read_numbers(cells, replace(column, bounds=None), decimal)
     return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan) + 0.0
 
 
 def _codes(cells: pd.Series, column: Column) -> Codes:
-    listed = column.categories or column.observed_categories or ()
+    cells, column, listed = _folded(cells, column, column.categories or column.observed_categories or ())
     _, states = read_categories(cells, column, listed)
     unlisted = {str(t) for t in read_text(cells[states == State.UNLISTED], column) if t is not None}
     codes, _ = read_categories(cells, column, [*listed, *sorted(unlisted)])

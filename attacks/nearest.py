@@ -17,17 +17,20 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 FEWEST_RARE = 20
+DIGITS = 5
 ISOLATION_STEPS = 100
 
 
 def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare.
 
+    Numbers are compared to five digits, so that a copy is a copy with a trace of noise on it.
+
     Raises `UnanswerableError` with fewer than 20 rare members.
     """
     rare = rare_rows(evidence)
     _require_rare(rare[: len(evidence.members)], "rows")
-    hits = np.isin(_keys(evidence.pool), _keys(evidence.synthetic))
+    hits = np.isin(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
     return Scores.split(np.where(rare, hits, np.nan), evidence)
 
 
@@ -63,7 +66,7 @@ def rare_rows(evidence: Evidence) -> Flags:
     A row that differs from another real row in one column only can be met by chance: a fresh sample of
     Adult holds one in a dozen of its unique rows. A row that stands alone is hardly ever met so.
     """
-    cells = _cell_bits(evidence.pool)
+    cells = _cell_bits(evidence.pool.rounded(DIGITS))
     keys = cells.sum(axis=1, dtype=np.uint64)
     rare = _single(keys)
     for j in range(cells.shape[1]):

@@ -23,6 +23,7 @@ ENDPOINTS = (
     "exact_match",
     "rare_value",
     "distance",
+    "distance_tpr",
 )
 MAY_FAIL_ONLY = ("distance",)
 MAY_NOT_APPLY = ("exact_match", "rare_value")

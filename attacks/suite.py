@@ -18,7 +18,7 @@ import pandas as pd
 from attacks import controls, membership, nearest, statistics
 from attacks.claim import Claim, claim_p
 from attacks.evidence import MAX_POOL, Evidence, Table
-from attacks.policy import Policy
+from attacks.policy import MAY_FAIL_ONLY, Policy
 from attacks.result import Endpoint, Role, Status
 from attacks.scores import Floats, Scores, UnanswerableError
 from attacks.singling_out import singling_out
@@ -45,7 +45,6 @@ class Attack:
     score: Score
     plant: Plant
     measures: Mapping[str, Measure]
-    role: Role = "required"
     needs_control: bool = True
 
 
@@ -120,7 +119,7 @@ def evaluate(
         scores |= {attack.name: score} if score else {}
     tell("tests")
     endpoints += _described(evidence, scores, rules)
-    tests = _tests(evidence, scores, claim, *streams) | {"audit": audit}
+    tests = _tests(evidence, scores, claim, *streams) | {"audit": audit, "unreadable": list(evidence.unreadable)}
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started
     return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)
@@ -137,7 +136,7 @@ def suite(policy: Policy) -> tuple[Attack, ...]:
         Attack("exact_match", nearest.exact_match, controls.copies_of_rare_rows, {"exact_match": _excess}, needs_control=False),
         Attack("rare_value", nearest.rare_value, controls.copies_of_rare_values, {"rare_value": _excess}),
         Attack("membership", membership.membership, controls.unnoised_tree, {"membership_auc": _auc, "membership_tpr": _tpr}),
-        Attack("distance", nearest.distance, controls.noisy_copies, {"distance": _auc}, role="may_fail"),
+        Attack("distance", nearest.distance, controls.noisy_copies, {"distance": _auc, "distance_tpr": _tpr}),
         *(
             Attack(f"singling_out_{mode}", singling_out(mode, guesses), controls.full_copy, {f"singling_out_{mode}": _residual})
             for mode in ("univariate", "multivariate")
@@ -158,7 +157,7 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
     except Exception as error:
         return _unmeasured(attack, policy, "error", f"the attack broke ({type(error).__name__})", started), None
     seconds = time.perf_counter() - started
-    return [_endpoint(attack.role, name, e, policy.tolerance[name], seen, seconds) for name, e in measured.items()], scores
+    return [_endpoint(name, e, policy.tolerance[name], seen, seconds) for name, e in measured.items()], scores
 
 
 def _require_targets(attack: Attack, evidence: Evidence) -> None:
@@ -175,15 +174,19 @@ def _control_detected(attack: Attack, evidence: Evidence, policy: Policy, rng: n
     return min(p) * len(p) < DETECTED
 
 
-def _endpoint(role: Role, name: str, estimate: Estimate, tolerance: float, seen: bool, seconds: float) -> Endpoint:
+def _endpoint(name: str, estimate: Estimate, tolerance: float, seen: bool, seconds: float) -> Endpoint:
     weak = not estimate.minimum_detectable < tolerance
     words = "the least tolerance that this many targets can certify is larger than the policy's" if weak else ""
-    return Endpoint(name, role, "underpowered" if weak else "ok", estimate, tolerance, None, seen, seconds, words)
+    return Endpoint(name, _role(name), "underpowered" if weak else "ok", estimate, tolerance, None, seen, seconds, words)
+
+
+def _role(name: str) -> Role:
+    return "may_fail" if name in MAY_FAIL_ONLY else "required"
 
 
 def _unmeasured(attack: Attack, policy: Policy, status: Status, words: str, started: float) -> list[Endpoint]:
     seconds = time.perf_counter() - started
-    return [Endpoint(name, attack.role, status, None, policy.tolerance[name], None, None, seconds, words) for name in attack.measures]
+    return [Endpoint(name, _role(name), status, None, policy.tolerance[name], None, None, seconds, words) for name in attack.measures]
 
 
 def _status(reason: UnanswerableError) -> Status:

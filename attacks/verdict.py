@@ -33,6 +33,7 @@ NEXT = {
     "epsilon": "claim and spend less, or use a policy that allows more",
     "exchangeability": "train a generator with differential privacy",
     "missing_evidence": "run the whole suite",
+    "unreadable": "have the synthetic table spell its cells as the schema does",
     "audit": "install a released build, or audit this one: python -m benchmarks.audits",
     "attack_failed": "read the log, mend what broke the attack, and resume",
     "underpowered": "hold back more units as controls",
@@ -75,10 +76,12 @@ def decide(
     claim_p: float | None,
     has_control: bool,
     audit: AuditFinding | None = None,
+    unreadable: Sequence[str] = (),
 ) -> Verdict:
     """Judge. A p-value that is None was not obtained, which can only count against a PASS.
 
-    `audit` is what the build's audit says of the code that made the table; None for a table that code of ours did not make.
+    `unreadable` names columns in which the synthetic table holds what no attack can read. `audit` is what the build's
+    audit says of the code that made the table; None for a table that code of ours did not make.
     """
     adjusted = _adjusted(endpoints)
     proofs = [
@@ -92,6 +95,7 @@ def decide(
         *_split_biased(policy, blind_p, has_control),
         *_tests_missing(claim, claim_p, exchangeability_p, has_control),
         *_audit_missing(audit),
+        *(Reason("missing_evidence", None, name, "cells of this column can be read by no attack", NEXT["unreadable"]) for name in unreadable),
         *_doubts(adjusted, policy),
     ]
     outcome: Outcome = "FAIL" if proofs else "INCONCLUSIVE" if doubts else "PASS"
@@ -113,6 +117,7 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             claim_p=tests["claim_p"],
             has_control=tests["has_control"],
             audit=tests["audit"],
+            unreadable=tests["unreadable"],
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a report of attacks ({type(error).__name__})"

@@ -18,7 +18,6 @@ from dpsynth.tables import header_faults, open_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from attacks.suite import Report
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
@@ -44,6 +43,7 @@ def split(words: Namespace) -> Reply:
 def attack(words: Namespace) -> Reply:
     from attacks.policy import Policy
     from attacks.suite import evaluate
+    from dpsynth.releasing.gate import roc_curves
 
     tables, schema = _tables(words)
     policy, claim, out = Policy.load(words.policy), _claim(words), path(words.out)
@@ -51,9 +51,9 @@ def attack(words: Namespace) -> Reply:
         raise BadInput(Fault(str(out), "exists already", "give a new folder"))
     frames = {name: source.rows() for name, source in tables.items()}
     report = evaluate(frames["train"], frames.get("control"), frames["synthetic"], schema, frames.get("reference"), policy, claim, None, _say)
-    document = report.document()
+    document = report.document() | {"roc": roc_curves(report)}
     if out is not None:
-        _write(out, report, document, frames, schema)
+        _write(out, document, frames)
     return Reply(_lines(document, out), document | ({"out": str(out)} if out else {}), EXIT_CODES[document["verdict"]])
 
 
@@ -96,13 +96,13 @@ def _claim(words: Namespace) -> Any:
     return Claim(number(words.claim_epsilon), number(words.claim_delta) if words.claim_delta is not None else 0.0)  # type: ignore[arg-type]
 
 
-def _write(out: Path, report: Report, document: dict[str, Any], frames: dict[str, pd.DataFrame], schema: Schema) -> None:
+def _write(out: Path, document: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
     from dpsynth.releasing.papers import audit_page, signed_statement
 
     out.mkdir(parents=True)
     out.chmod(0o700)
     (out / "attacks.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-    (out / "report.html").write_text(audit_page(report, document, frames, schema), encoding="utf-8")
+    (out / "report.html").write_text(audit_page(document), encoding="utf-8")
     for name, content in signed_statement(document, frames).items():
         (out / name).write_bytes(content)
 

@@ -111,11 +111,6 @@ def selection_mu(epsilon: float) -> float:
     return exact * (1 + SAFETY)
 
 
-def best_auc(mu: float) -> float:
-    """The best expected AUC of any membership attack on a mu-GDP mechanism: Phi(mu / sqrt 2)."""
-    return float(ndtr(mu / math.sqrt(2)))
-
-
 def best_odds(epsilon: float, delta: float) -> float:
     """How often, at best, an attacker who starts from even odds guesses right about one unit under (epsilon, delta)-DP."""
     return (math.exp(epsilon) + delta) / (1 + math.exp(epsilon)) if epsilon < 700 else 1.0

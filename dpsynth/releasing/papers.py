@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from attacks.policy import Policy
-    from attacks.suite import Report
     from dpsynth.releasing.split import Split
     from dpsynth.synthesizers import Model
 
@@ -188,7 +187,7 @@ def compare(real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[At
     return ones, sorted(twos, key=lambda pair: -pair["tv"])
 
 
-def audit_page(report: Report, document: Mapping[str, Any], frames: Mapping[str, pd.DataFrame], schema: Schema) -> str:
+def audit_page(document: Mapping[str, Any]) -> str:
     """The auditor's page: the attacks on somebody's table, without a release of ours around it."""
     return custodian_report(
         CustodianFacts(

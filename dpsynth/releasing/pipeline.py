@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpsynth.errors import BadInput, BudgetExceeded, Fault
+from dpsynth.errors import BadInput, BudgetExceeded, Fault, refuse
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.releasing.order import Checked, Order, check
 from dpsynth.releasing.run import Run
 from dpsynth.releasing.split import Split, divide, shares_of
 from dpsynth.schema import Schema
-from dpsynth.tables import FrameTable, Table, open_table, table_at
+from dpsynth.tables import FrameTable, Table, header_faults, open_table, table_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,15 +83,15 @@ def release(
 def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
     """Check the order, make its folder, charge, and go through the steps. Raises as `release` does."""
     checked = check(order)
-    signer(None if order.key is None else str(order.key))
     run = Run.start(order.out, _recorded(order, checked))
     release_id = run.state()["release"]
     say = progress or _silent
     try:
         run.log("charge")
+        signer(None if order.key is None else str(order.key))
         say("charge")
         checked.ledger.grant(checked.generator.request(order.schema), release_id)
-    except BudgetExceeded:
+    except (BadInput, BudgetExceeded):
         run.abandon()
         raise
     with run.alone():
@@ -114,7 +114,10 @@ def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progres
     schema = Schema.from_dict(order["schema"])
     if frame is None and order["table"] is None:
         raise BadInput(Fault(str(out), "was started from a frame", "call dpsynth.resume(out, frame)"))
-    steps = _Steps(run, FrameTable(frame) if frame is not None else table_at(order["table"], schema), progress or _silent)
+    table = FrameTable(frame) if frame is not None else table_at(order["table"], schema)
+    if not run.attacks.exists():
+        refuse(header_faults(table, schema))
+    steps = _Steps(run, table, progress or _silent)
     with run.alone():
         steps.say("charge")
         steps.ledger.grant(steps.generator.request(schema), steps.release)

@@ -99,33 +99,36 @@ class FileTable:
         return tuple(names)
 
     def rows(self) -> pd.DataFrame:
-        """All rows, as text (CSV) or as stored (Parquet). Total on cells: a line's surplus cells are cut off, a broken byte replaced."""
+        """All rows, as text (CSV, a line a record) or as stored (Parquet). Total on cells: a broken byte is replaced."""
+        import numpy as np
         import pandas as pd
 
         if self.is_parquet:
             return pd.read_parquet(self.path)
+        encoding = "utf-8-sig" if self.format.encoding.lower() in ("utf-8", "utf8") else self.format.encoding
+        opened = gzip.open if self.path.suffix == ".gz" else open
+        with opened(self.path, "rt", encoding=encoding, errors="replace") as file:
+            names = _cells(next(file, ""), self.format.separator)
+            records = [_record(line, self.format.separator, len(names)) for line in file if line.strip() or len(names) == 1]
+        columns = zip(*records, strict=True) if records else ((),) * len(names)
+        return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in zip(names, columns, strict=True)})
+
+
+def _record(line: str, separator: str, width: int) -> list[str]:
+    """One line's cells, filled up or cut to `width`. A line is a record whatever the lines around it hold: a quote that does not
+    close ends with its line, so that no person's row can swallow or move another's."""
+    cells = _cells(line, separator)[:width]
+    return cells + [""] * (width - len(cells))
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    line = line.rstrip("\r\n")
+    if '"' in line:
         try:
-            return self._read_csv("c")
-        except pd.errors.ParserError:
-            return self._read_csv("python")
-
-    def _read_csv(self, engine: str) -> pd.DataFrame:
-        import pandas as pd
-
-        encoding = self.format.encoding
-        frame: pd.DataFrame = pd.read_csv(
-            self.path,
-            sep=self.format.separator,
-            encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding,
-            encoding_errors="replace",
-            dtype=str,
-            na_filter=False,
-            index_col=False,
-            usecols=lambda name: True,  # else the first line decides whether long lines are kept or skipped
-            on_bad_lines="skip",
-            engine=engine,  # type: ignore[call-overload]
-        )
-        return frame
+            return next(csv.reader([line], delimiter=separator))
+        except (csv.Error, StopIteration):
+            pass
+    return line.split(separator)
 
 
 def open_table(path: str | Path, schema: Schema) -> FileTable:
