@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dpsynth.cli.reply import Reply, Steps, table
 from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
-from dpsynth.privacy.cost import check_budget
+from dpsynth.privacy.cost import Cost, check_budget
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def demo(words: Namespace) -> Reply:
     """The main job on the survey; its ledger stands beside the folder."""
     from dpsynth.privacy.ledger import Ledger
     from dpsynth.releasing.key import KeyStore
-    from dpsynth.releasing.order import Order, check
+    from dpsynth.releasing.order import Order
     from dpsynth.releasing.pipeline import STEPS, carry_out
     from dpsynth.releasing.verify import verify
     from dpsynth.tables.survey import SurveyTable, survey_schema
@@ -40,11 +40,11 @@ def demo(words: Namespace) -> Reply:
     Ledger.create(account, schema.name, DEMO_EPSILON, DEMO_DELTA)
     order = Order(survey, schema, account, DEMO_EPSILON, DEMO_DELTA, out)
     try:
-        check(order)
+        outcome = carry_out(order, Steps(STEPS))
     except BadInput:
-        account.unlink()
+        if Ledger.open(account).spent == Cost():
+            account.unlink()
         raise
-    outcome = carry_out(order, Steps(STEPS))
     reply = _outcome(outcome)
     if outcome.bundle is None:
         return reply

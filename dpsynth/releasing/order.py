@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, DpsynthError, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.releasing.key import KeyStore, load_private
+from dpsynth.releasing.split import require_same_shares
 from dpsynth.schema import Schema
 from dpsynth.tables import Table
 from dpsynth.tables.source import header_faults
@@ -72,6 +75,10 @@ def check(order: Order) -> Checked:
         faults.append(
             Fault("epsilon", f"above the {policy.max_epsilon:g} that policy {policy.name} allows", "ask for less, or choose another policy")
         )
+    if policy is not None and ledger is not None:
+        _collected(faults, lambda: require_same_shares(ledger, order.schema, policy))
+    if policy is not None:
+        faults.extend(_memory_faults(order.schema, policy, order))
     refuse(faults)
     assert kind is not None and policy is not None and ledger is not None
     generator = kind(order.epsilon, order.delta)
@@ -104,6 +111,23 @@ def _out_faults(out: Path) -> Iterator[Fault]:
     parent = next(p for p in out.absolute().parents if p.exists())
     if not parent.is_dir():
         yield Fault(str(out), f"cannot be made: {parent} is not a folder", "give a path below a writable folder")
+        return
+    try:
+        Path(mkdtemp(dir=parent, prefix=".dpsynth-")).rmdir()
+    except OSError as error:
+        yield Fault(str(out), f"cannot be made ({error.strerror})", "give a path below a writable folder")
+
+
+def _memory_faults(schema: Schema, policy: Policy, order: Order) -> Iterator[Fault]:
+    """Whether the plan says that the machine is too small, where the number of people is public."""
+    from dpsynth.releasing.plan import predict
+
+    if schema.n_public is None or check_budget(order.epsilon, order.delta):
+        return
+    needed = predict(schema, None, order.epsilon, order.delta, policy, order.generator).megabytes
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    if needed > there:
+        yield Fault("memory", f"{needed:,.0f} MB are needed by the plan, the machine has {there:,.0f}", "use a larger machine or fewer columns")
 
 
 def _attack_faults() -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from dpsynth.errors import BadInput, BudgetExceeded, Fault, refuse
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.releasing.order import Checked, Order, check
 from dpsynth.releasing.run import Run
-from dpsynth.releasing.split import Split, divide, shares_of
+from dpsynth.releasing.split import Split, divide, keep_shares, shares_of
 from dpsynth.schema import Schema
 from dpsynth.tables import FrameTable, Table, header_faults, open_table, table_at
 
@@ -141,6 +141,7 @@ class _Steps:
         self._progress(step)
 
     def go(self) -> Outcome:
+        keep_shares(self.ledger, self.schema, self.policy)
         self.fit()
         self.sample()
         document = self.attack()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dpsynth.errors import BadInput, Fault
+from dpsynth.privacy import Ledger
 from dpsynth.privacy.unit import keyed_uniform, unit_ids
 from dpsynth.schema import Schema
 
@@ -37,6 +39,27 @@ def shares_of(policy: Policy) -> tuple[float, float, float]:
     """The policy's shares of train, control and reference."""
     train, control, reference = (policy.split[side] for side in SIDES)
     return train, control, reference
+
+
+def require_same_shares(ledger: Ledger, schema: Schema, policy: Policy) -> None:
+    """Where units are known again, the shares are the ledger's first release's: else a control of one release is trained on in the next.
+
+    Raises:
+        BadInput: the policy splits otherwise.
+    """
+    first = _shares_kept(ledger)
+    if not schema.unit.is_row and first not in (None, list(shares_of(policy))):
+        raise BadInput(Fault("policy", f"{policy.name} splits otherwise than this ledger's first release", f"use one that splits {first}"))
+
+
+def keep_shares(ledger: Ledger, schema: Schema, policy: Policy) -> None:
+    """Write the first release's shares into the ledger."""
+    if not schema.unit.is_row and _shares_kept(ledger) is None:
+        ledger.record("split", {"shares": list(shares_of(policy))})
+
+
+def _shares_kept(ledger: Ledger) -> list[float] | None:
+    return next((e.body["shares"] for e in ledger.events() if e.kind == "split"), None)
 
 
 def divide(frame: pd.DataFrame, schema: Schema, key: bytes, shares: tuple[float, float, float]) -> Split:

@@ -146,6 +146,8 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
     ),
     "rows": (option("rows", "many"), "rows: not a whole number"),
     "output under a file": (lambda d: option("out", str(d.table / "out"))(d), "is not a folder"),
+    "output where nothing can be made": (option("out", "/proc/dpsynth-out"), "cannot be made"),
+    "too little memory": (lambda d: d.write_schema(n_public={"value": 10**12, "source": "report"}), "MB are needed by the plan"),
     "output exists": (lambda d: option("out", str(d.folder))(d), "exists already"),
     "ledger missing": (option("ledger", "/nowhere/ledger.db"), "no such ledger"),
     "ledger of another": (other_ledger, "is the ledger of 'other people'"),

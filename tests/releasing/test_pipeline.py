@@ -27,6 +27,8 @@ from dpsynth.testing import seeded_table
 EPSILON, DELTA = 1.0, 1e-9
 COST = Request(EPSILON, DELTA, False, "").cost
 
+WRITTEN = [f"before {name} is there" for name in ("model.npz", "candidate.parquet", "attacks.json", "report.html")]
+
 VICTIM = """
 import os, signal, sys
 from pathlib import Path
@@ -43,13 +45,16 @@ if moment.startswith("answer "):
         left[0] -= 1
         left[0] or die()
     answers.Answers.record = counting
+if moment.startswith("before "):
+    replace = os.replace
+    os.replace = lambda source, target: die() if target.name == moment.split()[1] else replace(source, target)
 schema = survey_schema()
 order = Order(SurveyTable(schema), schema, folder / "ledger.db", 1.0, 1e-9, folder / "out")
 carry_out(order, lambda step: die() if step == moment else None)
 """
 
 
-@pytest.mark.parametrize("moment", [*STEPS, "answer 1", "answer 20"])
+@pytest.mark.parametrize("moment", [*STEPS, "answer 1", "answer 20", *WRITTEN])
 def test_kill_9_then_resume(moment: str, tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path / "ledger.db", "nhanes_demo", 3.0, 1e-6)
     killed = subprocess.run([sys.executable, "-c", VICTIM, str(tmp_path), moment], check=False, capture_output=True, text=True)
@@ -108,7 +113,7 @@ def neighbours(survey: tuple[pd.DataFrame, Schema]) -> list[pd.DataFrame]:
     return [base, pd.concat([base, odd], ignore_index=True), base.iloc[1:], base.iloc[:0]]
 
 
-def released(frame: pd.DataFrame, schema: Schema, folder: Path) -> tuple[int, dict[str, bytes], list[str]]:
+def released(frame: pd.DataFrame | Path, schema: Schema, folder: Path) -> tuple[int, dict[str, bytes], list[str]]:
     folder.mkdir(exist_ok=True)
     path = folder / "ledger.db"
     ledger = Ledger.open(path) if path.exists() else Ledger.create(path, schema.name, 3.0, 1e-6)
@@ -126,6 +131,40 @@ def test_neighbouring_tables_give_identical_public_bytes(
     fixed["verdict"] = verdict
     monkeypatch.setattr("uuid.uuid4", lambda: "00000000-0000-4000-8000-000000000000")
     results = [released(frame, survey[1], tmp_path / str(i)) for i, frame in enumerate(neighbours(survey))]
+    assert all(r == results[0] for r in results[1:])
+    assert bool(results[0][1]) == (verdict == "PASS")
+
+
+PERSONS = Schema.from_dict(
+    {
+        "name": "persons",
+        "privacy_unit": {"unit": "person", "columns": ["who"], "max_rows": 2},
+        "columns": [
+            {"name": "who", "type": "id"},
+            {"name": "age", "type": "integer", "bounds": [0, 100], "bounds_basis": "publisher"},
+            {"name": "income", "type": "continuous", "bounds_basis": "measure"},
+            {"name": "job", "type": "categorical", "categories_basis": "measure"},
+        ],
+    }
+)
+LINES = [f"p{i // 2},{i % 90},{i * 10.5},{'nurse' if i % 3 else 'clerk'}" for i in range(400)]
+ODD_LINES = ['odd,"7', 'odd,1,2,3,4,5,"6', "odd"]
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL"])
+def test_neighbouring_files_of_persons_with_open_columns_too(
+    verdict: str, fixed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, from CSV files: a person more whose lines are broken, a person less, nobody. All answers are held fixed."""
+    fixed["verdict"] = verdict
+    monkeypatch.setattr("uuid.uuid4", lambda: "00000000-0000-4000-8000-000000000000")
+    monkeypatch.setattr("dpsynth.privacy.table.PrivateTable._units_per_value", lambda self, column: (["clerk", "nurse"], np.array([100, 100])))
+    results = []
+    for i, lines in enumerate(([*LINES], [*LINES[:200], *ODD_LINES, *LINES[200:]], LINES[2:], [])):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        (folder / "table.csv").write_text("\n".join(["who,age,income,job", *lines]) + "\n")
+        results.append(released(folder / "table.csv", PERSONS, folder))
     assert all(r == results[0] for r in results[1:])
     assert bool(results[0][1]) == (verdict == "PASS")
 
@@ -231,3 +270,19 @@ def test_one_process_at_a_time(survey: tuple[pd.DataFrame, Schema], fixed: dict[
     with Run(tmp_path / "out").alone(), pytest.raises(BadInput, match="another process"):
         resume(tmp_path / "out", survey[0].iloc[:200])
     assert resume(tmp_path / "out", survey[0].iloc[:200]).verdict == "PASS"
+
+
+def test_controls_stay_untrained_in_later_releases(fixed: dict[str, Any], tmp_path: Path) -> None:
+    """A ledger of persons keeps the shares of its first release; another policy's are refused before anything is spent."""
+    from attacks.policy import Policy
+
+    frame = pd.DataFrame([line.split(",") for line in LINES], columns=list(PERSONS.names))
+    released(frame, PERSONS, tmp_path)
+    text = Policy.load("partner-contract").text
+    (tmp_path / "other.toml").write_text(text.replace("train = 0.7", "train = 0.8").replace("= 0.15", "= 0.1"))
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    spent = ledger.spent
+    with pytest.raises(BadInput, match=r"splits otherwise than this ledger's first release; use one that splits \[0.7, 0.15, 0.15\]"):
+        dpsynth.release(frame, PERSONS, ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "again", policy=str(tmp_path / "other.toml"))
+    assert ledger.spent == spent and not (tmp_path / "again").exists()
+    assert released(frame, PERSONS, tmp_path)[0] == 0
