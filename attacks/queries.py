@@ -35,10 +35,15 @@ def as_frame(table: Table) -> pl.DataFrame:
 
 
 def univariate(synthetic: pl.DataFrame, guesses: int, rng: np.random.Generator) -> list[pl.Expr]:
-    """At most `guesses` predicates on one column: anonymeter's (values seen once, extremes), then the next rarest values."""
+    """At most `guesses` predicates on one column: anonymeter's (values seen once, extremes), then the next rarest values.
+
+    All of them are written, sorted and drawn from here: polars gives groups in an order that no seed repeats.
+    """
     with _quietly():
-        found: list[pl.Expr] = univariate_singling_out_queries(_thinned(synthetic, SPARE * guesses, rng), guesses, rng)
-    return (found + _next_rarest(synthetic, guesses - len(found), rng))[:guesses]
+        written = univariate_singling_out_queries(_thinned(synthetic, SPARE * guesses, rng), synthetic.height * synthetic.width + 1, rng)
+    written = sorted(written, key=str)
+    found: list[pl.Expr] = [written[i] for i in rng.permutation(len(written))[:guesses]]
+    return found + _next_rarest(synthetic, guesses - len(found), rng)
 
 
 def multivariate(synthetic: pl.DataFrame, guesses: int, rng: np.random.Generator) -> list[pl.Expr]:
@@ -82,9 +87,8 @@ def _next_rarest(frame: pl.DataFrame, guesses: int, rng: np.random.Generator) ->
     """Equality with values seen twice or more, the rarest first."""
     if guesses <= 0:
         return []
-    values = [
-        (count, rng.random(), name, value) for name in frame.columns for value, count in frame[name].drop_nulls().value_counts().rows() if count > 1
-    ]
+    counted = ((name, value, count) for name in frame.columns for value, count in sorted(frame[name].drop_nulls().value_counts().rows()))
+    values = [(count, rng.random(), name, value) for name, value, count in counted if count > 1]
     return [pl.col(name) == value for _, _, name, value in sorted(values, key=lambda v: v[:2])[:guesses]]
 
 

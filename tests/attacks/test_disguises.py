@@ -80,3 +80,14 @@ def test_a_line_moves_no_other_line(line: str, tmp_path: Path) -> None:
         with_line = read([*clean[:place], line, *clean[place:]])
         assert len(with_line) - len(base) in (0, 1)
         assert with_line[:place] == base[:place] and with_line[len(with_line) - len(base) + place :] == base[place:]
+
+
+def test_a_seed_repeats_every_figure(parts: tuple[Split, pd.DataFrame, Schema]) -> None:
+    """A resumed run must not be able to draw another verdict."""
+    split, fresh, schema = parts
+
+    def figures() -> list[tuple[str, float | None, tuple[float, float] | None]]:
+        report = evaluate(split.train, split.control, fresh, schema, split.reference, claim=Claim(1.0, 1e-9), seed=7)
+        return [(e.name, e.estimate and e.estimate.effect, e.estimate and (e.estimate.lower, e.estimate.upper)) for e in report.endpoints]
+
+    assert figures() == figures()
