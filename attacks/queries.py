@@ -40,7 +40,7 @@ def univariate(synthetic: pl.DataFrame, guesses: int, rng: np.random.Generator) 
     All of them are written, sorted and drawn from here: polars gives groups in an order that no seed repeats.
     """
     with _quietly():
-        written = univariate_singling_out_queries(_thinned(synthetic, SPARE * guesses, rng), synthetic.height * synthetic.width + 1, rng)
+        written = univariate_singling_out_queries(_thinned(synthetic, SPARE * guesses, rng), synthetic.width * (synthetic.height + 3), rng)
     written = sorted(written, key=str)
     found: list[pl.Expr] = [written[i] for i in rng.permutation(len(written))[:guesses]]
     return found + _next_rarest(synthetic, guesses - len(found), rng)

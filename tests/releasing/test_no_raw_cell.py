@@ -23,8 +23,8 @@ from dpsynth.releasing import gate
 from dpsynth.schema import Schema
 
 ROWS = 400
-TOKEN = "zq{column}x{row:04d}qz"
-MARK = b"zq"
+TOKEN = "zqxjkvwy{column}x{row:04d}"
+MARK = b"zqxjkvwy"
 
 COLUMNS = [
     {"name": "person", "type": "id"},
