@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpsynth.errors import BadInput, BudgetExceeded, VerificationFailed
     from dpsynth.privacy.ledger import Ledger
-    from dpsynth.releasing.pipeline import release
+    from dpsynth.releasing.pipeline import release, resume
     from dpsynth.schema import Schema
     from dpsynth.synthesizers import MST, Independent
     from dpsynth.synthesizers.model import Model, load
 
 __version__ = "0.1.0"
-__all__ = ["MST", "BadInput", "BudgetExceeded", "Independent", "Ledger", "Model", "Schema", "VerificationFailed", "load", "release"]
+__all__ = ["MST", "BadInput", "BudgetExceeded", "Independent", "Ledger", "Model", "Schema", "VerificationFailed", "load", "release", "resume"]
 
 _HOMES = {
     "BadInput": "dpsynth.errors",
@@ -27,6 +27,7 @@ _HOMES = {
     "VerificationFailed": "dpsynth.errors",
     "load": "dpsynth.synthesizers.model",
     "release": "dpsynth.releasing.pipeline",
+    "resume": "dpsynth.releasing.pipeline",
 }
 
 

@@ -286,3 +286,12 @@ def test_controls_stay_untrained_in_later_releases(fixed: dict[str, Any], tmp_pa
         dpsynth.release(frame, PERSONS, ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "again", policy=str(tmp_path / "other.toml"))
     assert ledger.spent == spent and not (tmp_path / "again").exists()
     assert released(frame, PERSONS, tmp_path)[0] == 0
+
+
+def test_a_run_from_a_frame_is_resumed_as_its_error_says(survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger.db", "nhanes_demo", 1.0, 1e-9)
+    frame = survey[0].iloc[:200]
+    outcome = dpsynth.release(frame, survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out")
+    with pytest.raises(BadInput, match=r"call dpsynth.resume\(out, frame\)"):
+        dpsynth.resume(tmp_path / "out")
+    assert dpsynth.resume(tmp_path / "out", frame) == outcome
