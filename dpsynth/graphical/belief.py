@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +22,10 @@ from dpsynth.graphical.domain import Clique, Domain
 from dpsynth.graphical.factor import Array, Factor
 from dpsynth.graphical.junction_tree import JunctionTree
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 Whole = npt.NDArray[np.int64]
-Places = npt.NDArray[np.int32]
+Places = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.uint64]
+Arrays = tuple[Places, Places, Numbers, Numbers]
 LEAST_BLOCK = 32
 LEAST_LOG = -1e300
 
@@ -73,7 +71,7 @@ def _sums(steps: Sequence[Whole]) -> Places:
     total = np.zeros(1, dtype=np.int64)
     for step in steps:
         total = (total[:, None] + step[None, :]).ravel()
-    return total.astype(np.int32)
+    return total.astype(np.uint32)
 
 
 def _outer_axes(domain: Domain, clique: Clique) -> int:
@@ -122,11 +120,12 @@ class Sweeps:
             self._lengths = bases + len(layout.bases), maps + len(layout.map)
         return self._layouts[layout]
 
-    def arrays(self) -> tuple[Places, Places, Whole, Whole]:
-        """The kernel's `bases`, `maps`, `tables` and `steps`."""
-        none = np.zeros(0, dtype=np.int32)
+    def arrays(self) -> Arrays:
+        """The kernel's `bases`, `maps`, `tables` and `steps`; a link of -1 becomes a number that is no link's."""
+        none = np.zeros(0, dtype=np.uint32)
         bases, maps = (np.concatenate([none, *parts]) for parts in ((x.bases for x in self._layouts), (x.map for x in self._layouts)))
-        return bases, maps, np.array(self._tables, dtype=np.int64).reshape(-1, 5), np.array(self._steps, dtype=np.int64).reshape(-1, 7)
+        tables, steps = (np.array(rows, dtype=np.int64).astype(np.uint64) for rows in (self._tables, self._steps))
+        return bases, maps, tables.reshape(-1, 5), steps.reshape(-1, 7)
 
 
 class Plan:
@@ -156,7 +155,7 @@ class Plan:
                 for kind in (self._up, self._sum, self._down):
                     kind[i] = Table(separator, self.length, self._cells(separator))
                     self.length += kind[i].cells
-        self.links = np.zeros((len(tree.cliques), 4), dtype=np.int64)
+        self.links = np.zeros((len(tree.cliques), 4), dtype=np.uint64)
         for i, up in self._up.items():
             self.links[i] = up.start, self._sum[i].start, self._down[i].start, up.cells
         self.sweeps = self._sweeps().arrays()
@@ -210,13 +209,13 @@ class Belief:
 
     def __init__(self, plan: Plan, potentials: Array):
         self.plan = plan
-        self._store = np.empty(plan.length)
+        self._store = np.zeros(plan.length)
         for part in plan.slices:
             values = potentials[part]
             np.exp(values - values.max(), out=self._store[part])
         self._log: tuple[Factor, ...] | None = None
         self._seen: dict[tuple[int, Clique], Array] = {}
-        if not _kernels().calibrate(self._store, *plan.sweeps, plan.links):
+        if not _calibrated(self._store, plan.sweeps, plan.links):
             self._log = log_space(plan, potentials)
 
     @cached_property
@@ -251,8 +250,8 @@ class Belief:
         output = Table(part, starts[-1], math.prod(shape))
         sweeps = Sweeps()
         sweeps.add(plan.shape(i), plan.laid(i, inputs), plan.laid(i, [output]))
-        store = np.concatenate([*(self._store[t.place] for t in factors), np.empty(output.cells)])
-        _kernels().calibrate(store, *sweeps.arrays(), plan.links)
+        store = np.concatenate([*(self._store[t.place] for t in factors), np.zeros(output.cells)])
+        _calibrated(store, sweeps.arrays(), plan.links)
         summed: Array = store[output.place].reshape(shape)
         return summed
 
@@ -277,7 +276,9 @@ def log_space(plan: Plan, potentials: Array) -> tuple[Factor, ...]:
     return tuple(b.normalised() for b in beliefs)
 
 
-def _kernels() -> ModuleType:
-    from dpsynth.graphical import kernels
+def _calibrated(store: Array, sweeps: Arrays, links: Numbers) -> bool:
+    from dpsynth.graphical.kernels import calibrate
 
-    return kernels
+    *_, steps = sweeps
+    longest = steps[:, 1].max(initial=0)
+    return bool(calibrate(store, *sweeps, links, np.empty(longest)))

@@ -61,6 +61,6 @@ class Graph:
     def _eliminated(self, by_fill: bool) -> tuple[Matrix, float]:
         from dpsynth.graphical.kernels import eliminate
 
-        cliques = np.zeros_like(self.joined)
-        found, cells = eliminate(np.array(self.domain.sizes, dtype=np.float64), self.joined.copy(), cliques, by_fill)
+        cliques, unknown = np.zeros_like(self.joined), np.full((2, len(self.joined)), -1.0)
+        found, cells = eliminate(np.array(self.domain.sizes, dtype=np.float64), self.joined.copy(), cliques, unknown, int(not by_fill))
         return cliques[:found], cells

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 Groups = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.int32]
+Whole = npt.NDArray[np.int64]
 Known = Sequence[tuple[Codes, int]]
 Fill = Callable[[Codes, Groups, Array, Known, np.random.Generator], None]
 BALANCED = 100_000
+BLOCK = 65_536
 THREADS = 2
 
 
@@ -86,7 +88,7 @@ def _steps(model: GraphicalModel, wanted: Clique) -> Iterator[tuple[str, Clique,
         for j, name in enumerate(new):
             earlier = (*given, *new[:j])
             shares = table.sum(axis=tuple(range(len(earlier) + 1, table.ndim)))
-            yield name, earlier, shares.reshape(-1, model.domain.size(name))
+            yield name, earlier, np.ascontiguousarray(shares.reshape(-1, model.domain.size(name)))
 
 
 def _groups(domain: Domain, given: Clique, codes: Codes) -> Groups:
@@ -106,8 +108,18 @@ def _drawn(column: Codes, groups: Groups, shares: Array, _: Known, rng: np.rando
 
 
 def _dealt(column: Codes, groups: Groups, shares: Array, _: Known, rng: np.random.Generator) -> None:
-    """Each group's rounded counts, to its rows by chance."""
-    _kernels().dealt(column, groups, rounded(shares, np.bincount(groups, minlength=len(shares)), rng), rng)
+    """Each group's rounded counts, to its rows by chance.
+
+    Rows come in blocks, each with its rounded part of the counts, so that a block's values stay in the processor's cache.
+    """
+    block = max(BLOCK, shares.size)
+    blocks = [slice(first, first + block) for first in range(0, len(column), block)]
+    sizes = np.array([np.bincount(groups[rows], minlength=len(shares)) for rows in blocks], dtype=np.int64).reshape(-1, len(shares))
+    due = rounded(shares, sizes.sum(axis=0), rng).astype(np.float64)
+    for rows, own in zip(blocks, sizes, strict=True):
+        part = rounded(due, own, rng)
+        due -= part
+        _kernels().dealt(column[rows], groups[rows], *_held(part, column.dtype), rng)
 
 
 def _balanced(column: Codes, groups: Groups, shares: Array, known: Known, rng: np.random.Generator) -> None:
@@ -115,10 +127,20 @@ def _balanced(column: Codes, groups: Groups, shares: Array, known: Known, rng: n
     counts = rounded(shares, np.bincount(groups, minlength=len(shares)), rng)
     # A pair with more cells than rows has less than one row to expect in a cell: nothing to balance.
     known = [(codes, size) for codes, size in known if size * shares.shape[1] <= len(column)]
-    wanted = [np.empty(0), *_expected(groups, counts, known)]
-    starts = np.cumsum([len(w) for w in wanted])[:-1]
-    beside = np.array([codes for codes, _ in known], dtype=column.dtype).reshape(len(known), len(column))
-    _kernels().balanced(column, groups, counts, beside, np.concatenate(wanted), starts, rng.permutation(len(column)), rng)
+    tables = [np.empty(0), *_expected(groups, counts, known)]
+    wanted, starts = np.concatenate(tables), np.cumsum([len(t) for t in tables])
+    beside = np.empty((len(column), len(known)), dtype=np.uint32)
+    for k, (codes, _) in enumerate(known):
+        beside[:, k] = starts[k] + codes.astype(np.uint32) * shares.shape[1]
+    order = rng.permutation(len(column))
+    _kernels().balanced(column, groups, *_held(counts, column.dtype), beside, wanted, np.sqrt(wanted), wanted.copy(), order, rng)
+
+
+def _held(counts: Counts, dtype: np.dtype[Any]) -> tuple[Codes, Whole, Whole]:
+    """The values of all groups, one group after the other, each as often as it counts; where each group starts; how many it has."""
+    groups, values = counts.shape
+    sizes = counts.sum(axis=1)
+    return np.repeat(np.tile(np.arange(values, dtype=dtype), groups), counts.ravel()), np.cumsum(sizes) - sizes, sizes
 
 
 def _expected(groups: Groups, counts: Counts, known: Known) -> list[Array]:
@@ -129,9 +151,10 @@ def _expected(groups: Groups, counts: Counts, known: Known) -> list[Array]:
     return [(sparse.csr_array((each, (codes, groups)), shape=(size, len(counts))) @ shares).toarray().ravel() for codes, size in known]
 
 
-def rounded(shares: Array, sizes: npt.NDArray[np.int64], rng: np.random.Generator) -> Counts:
+def rounded(shares: Array, sizes: Whole, rng: np.random.Generator) -> Counts:
     """Whole counts, shape of `shares` (groups, values), that sum to `sizes` row by row and whose expectation is in proportion to shares."""
-    counts: Counts = _kernels().rounded(np.ascontiguousarray(shares), sizes, rng)
+    counts, values = np.empty(shares.shape, dtype=np.int32), shares.shape[1]
+    _kernels().rounded(counts, shares, sizes, np.empty(values), np.arange(values), rng)
     return counts
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from dpsynth.graphical import Domain, Factor, GraphicalModel, JunctionTree, draw, sample, sampling
+from dpsynth.graphical import Domain, Factor, GraphicalModel, JunctionTree, draw, kernels, sample, sampling
 from dpsynth.graphical.sampling import rounded
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import MST
@@ -74,6 +74,16 @@ def test_independent_draws_have_the_models_distribution(shape: str) -> None:
         wanted = rows * model.project(names)
         assert ((counted(model, codes, names) - wanted) ** 2 / wanted).sum() < chi2.isf(1e-7, wanted.size)
     assert draw(model, 0, np.random.default_rng(5)).shape == (0, 5)
+
+
+def test_a_draw_takes_the_first_value_whose_rung_lies_above_it() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(7) / 3, size=5) * np.array([[1], [0], [3], [1e-9], [1e9]])
+    shares[2, [0, 3, 6]] = 0
+    ladders, groups, column = shares.cumsum(axis=1), np.arange(40_000, dtype=np.uint32) % 5, np.empty(40_000, dtype=np.uint8)
+    kernels.drawn(column, groups, ladders, np.random.default_rng(1))
+    reached = np.random.default_rng(1).random(len(column)) * ladders[groups, -1]
+    np.testing.assert_array_equal(column, np.minimum((ladders[groups] <= reached[:, None]).sum(axis=1), 6))
+    assert not set(column[groups == 2]) & {0, 3, 6}
 
 
 def test_independent_draws_vary_as_such_and_samples_do_not() -> None:
