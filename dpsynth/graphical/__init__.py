@@ -1,4 +1,4 @@
-"""Graphical models over discrete attributes: domain, factor, junction tree, belief, estimation, sampling.
+"""Graphical models over discrete attributes: domain, factor, junction tree, belief, estimation, network, sampling.
 
 An algebra of immutable values. It knows nothing of privacy, of schemas or of files.
 """
@@ -9,6 +9,7 @@ from dpsynth.graphical.factor import Factor
 from dpsynth.graphical.graph import Graph
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.network import network
 from dpsynth.graphical.sampling import draw, sample
 
-__all__ = ["Clique", "Domain", "Factor", "Graph", "GraphicalModel", "JunctionTree", "Measurement", "draw", "estimate", "sample"]
+__all__ = ["Clique", "Domain", "Factor", "Graph", "GraphicalModel", "JunctionTree", "Measurement", "draw", "estimate", "network", "sample"]

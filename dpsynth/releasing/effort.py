@@ -14,7 +14,8 @@ from dpsynth.graphical.sampling import BALANCED
 from dpsynth.releasing.outline import Outline
 from dpsynth.synthesizers.aim import ROUNDS_A_COLUMN
 from dpsynth.synthesizers.bench import MEAN_NOISE
-from dpsynth.synthesizers.privbayes import MEASURING, USEFUL
+from dpsynth.synthesizers.network import USEFUL
+from dpsynth.synthesizers.privbayes import MEASURING
 
 # Seconds that any fit takes, and any release beside its fit: imports, compiled code from its cache, attacks' models, reports.
 FIT_START, RELEASE_START = 0.7, 8.0
@@ -30,8 +31,9 @@ LEVELS = 3.3
 SCORE, PROJECT = 2.5e-5, 3e-5
 # Seconds a column to see how large a model with one clique more would be: 37 microseconds for 17 columns, about 100 for 44.
 ELIMINATE = 2.2e-6
-# Cells of a usual family of PrivBayes, of coarse views: where noise lets less than that be useful, few are candidates.
-FAMILY = 60
+# Cells of a usual family of PrivBayes, of coarse views: where noise lets less than that be useful, few are candidates. Views of a column;
+# seconds to refit a small network for one column more, for each column; what a large one's refits take, in parts of AIM's.
+FAMILY, VIEWS, REFIT_NETWORK, REFIT_PART = 60, 1.8, 1.2e-3, 0.15
 # Of the rounds that MST could have, those candidates left open: pairs within a component drop out.
 OPEN = 0.7
 # AIM buys about 5 strength^.3 marginals of 15 columns, a few more of more (27 at strength 270, 42 at 1,600, 53 at 2,300), and four
@@ -87,13 +89,20 @@ def _structure_seconds(outline: Outline) -> float:
     if outline.generator == "mst":
         return offered * (counting + PROJECT + SCORE * OPEN * (d - 1))
     if outline.generator == "privbayes":
-        return (LEVELS * d**3 / 6 + d**4 / 24) * _useful(outline) * (sized + counting / 2)
+        edges, grown = LEVELS * d**3 / 6, VIEWS * d**2  # those of a step are up to d^2 / 4, and two choices among d / 2 further parents
+        refits = REFIT_NETWORK * d**2 + REFIT_PART * _refits(outline, ROUNDS_A_COLUMN * d)
+        return offered * counting + _useful(outline) * (edges * SCORE + grown * (sized + counting)) + refits
     if outline.generator == "mwem":
         return offered * (counting + sized * d)
     rounds = _aims_rounds(outline)
+    return offered * (counting + sized * rounds) + _refits(outline, rounds)
+
+
+def _refits(outline: Outline, rounds: float) -> float:
+    """Of AIM, in so many rounds."""
+    d = outline.columns
     small = REFIT * d / USUAL_COLUMNS * math.pow(outline.strength, REFIT_BY_STRENGTH) * (sum(outline.sizes) / d) ** 3
-    refits = min(small, LONGEST_REFIT * rounds)
-    return offered * (counting + sized * rounds) + refits
+    return min(small, LONGEST_REFIT * rounds)
 
 
 def _useful(outline: Outline) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Bench:
     _touched: frozenset[str] = frozenset()
 
     @classmethod
-    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute]) -> Bench:
+    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute]) -> Self:
         """Measure every column, for as much of the budget as columns deserve, and fit the independent model."""
         budget = table.left.amount * SAFE
         first = _columns(table, attributes, budget * (FIRST_LOOK if len(attributes) > 1 else 1))
@@ -81,24 +81,28 @@ class Bench:
     def choose(self, weights: Mapping[Clique, int], amount: float, measuring: float) -> Clique | None:
         """A clique that the model gets wrong by more than its own noise, if it were measured for `measuring`; None for nothing.
 
-        The score of r is w_r (||M_r(D) - M_r(model)||_1 - noise). Here noise is half the expected L1 norm of the noise on r's cells:
-        agreement with the other answers takes part of it away; a half was found by trial (docs/benchmarks.md).
+        The score of r is w_r (||M_r(D) - M_r(model)||_1 - noise), noise being the `penalty` of its cells.
         """
         if not weights:
             return None
         cliques = list(weights)
         sigma = self.table.sigma(measuring)
-        noise = [CAUTION * MEAN_NOISE * sigma * math.prod(map(self.views.domain.size, r)) for r in cliques]
+        noise = [self.penalty(math.prod(map(self.views.domain.size, r)), sigma) for r in cliques]
         scale = 2 * self.table.rows_per_unit * max(weights.values()) / self.table.currency.selection_epsilon(amount)
         chance = scale * (math.log(len(cliques)) + PATIENCE)
         chosen = self.table.select(
             [*map(self.views.attributes, cliques), ()],
-            [*map(self._reference, cliques), np.zeros((), dtype=np.int64)],
+            [*map(self.reference, cliques), np.zeros((), dtype=np.int64)],
             [*weights.values(), 1],
             [*(min(round(weights[r] * n), 2**52) for r, n in zip(cliques, noise, strict=True)), -min(round(chance), 2**52)],
             amount,
         )
         return cliques[chosen] if chosen < len(cliques) else None
+
+    def penalty(self, cells: int, sigma: float) -> float:
+        """Half the expected L1 norm of the noise on so many cells: agreement with the other answers takes part of it away; a half was found
+        by trial (docs/benchmarks.md)."""
+        return CAUTION * MEAN_NOISE * sigma * cells
 
     def within(self, weights: Mapping[Clique, int], limit: float) -> dict[Clique, int]:
         """The candidates that the model holds already, or with which it keeps below `limit` cells."""
@@ -130,7 +134,7 @@ class Bench:
         self.refit(CLOSE, CLOSE_STEPS)
         return Fitted(self.model, Codec(self.views.decoders(self.answers)), tuple(self.answers))
 
-    def _reference(self, clique: Clique) -> Counts:
+    def reference(self, clique: Clique) -> Counts:
         """The model's counts of a clique in whole numbers; of one that the tree does not hold, perhaps those of an earlier model."""
         known = self._references.get(clique)
         near = self.model.tree.find(clique) is not None or not self._touched.isdisjoint(clique)

@@ -11,6 +11,7 @@ import traceback
 import zipfile
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from kernel_samples import OPEN, OPEN_NUMBER, PERSON, bounded, listed, schema_of, spied
 
 import dpsynth
-from dpsynth import Ledger, Schema, load
+from dpsynth import Ledger, PrivBayes, Schema, load
 from dpsynth.errors import BadInput, BudgetExceeded
 from dpsynth.privacy import GDP, ZCDP, PrivateTable, Request
 from dpsynth.privacy.answers import Answers
@@ -41,7 +42,8 @@ SCHEMAS = {
     "other": schema_of({"a": A | {"on_unknown": "other"}, "o": OPEN | {"on_unknown": "other"}}),
 }
 BUDGETS = [(1.0, 1e-9), (0.01, 1e-12), (1e-4, 1e-6), (10.0, 1e-5)]
-each_generator = pytest.mark.parametrize("name", GENERATORS)
+KINDS: dict[str, Any] = GENERATORS | {"privbayes, ancestral": partial(PrivBayes, fitting="ancestral")}
+each_generator = pytest.mark.parametrize("name", KINDS)
 each_schema = pytest.mark.parametrize("kind", SCHEMAS)
 
 
@@ -57,7 +59,7 @@ def frame_of(schema: Schema, rows: int = 60) -> pd.DataFrame:
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_a_fit_is_granted_its_request_and_spends_all_of_it_and_no_more(name: str, kind: str, budget: tuple[float, float]) -> None:
     schema = SCHEMAS[kind]
-    generator = GENERATORS[name](*budget)
+    generator = KINDS[name](*budget)
     model = generator.fit(frame_of(schema), schema)
     asked = generator.request(schema).cost_in(GDP)
     assert model.granted == asked
@@ -73,8 +75,8 @@ def test_a_fit_is_granted_its_request_and_spends_all_of_it_and_no_more(name: str
 def test_a_fit_in_zcdp_spends_all_of_its_grant_and_no_more(name: str, kind: str, budget: tuple[float, float], tmp_path: Path) -> None:
     schema = SCHEMAS[kind]
     ledger = Ledger.create(tmp_path / "l.db", schema.name, *budget, ZCDP)
-    model = GENERATORS[name](*budget).fit(ledger.table(frame_of(schema), schema))
-    assert model.granted == ledger.spent == GENERATORS[name](*budget).request(schema).cost_in(ZCDP)
+    model = KINDS[name](*budget).fit(ledger.table(frame_of(schema), schema))
+    assert model.granted == ledger.spent == KINDS[name](*budget).request(schema).cost_in(ZCDP)
     assert model.spent.fits(model.granted)
     assert model.spent.amount_ticks >= 0.999 * model.granted.amount_ticks
     assert model.spent.delta_ticks >= 0.999 * model.granted.delta_ticks
@@ -87,14 +89,14 @@ def test_a_fit_on_a_ledger_is_one_charge_of_its_size_and_a_table_fits_once(name:
     schema = SCHEMAS["units"]
     ledger = Ledger.create(tmp_path / "l.db", schema.name, 1.0, 1e-9)
     table = ledger.table(frame_of(schema), schema)
-    model = GENERATORS[name](1.0, 1e-9).fit(table)
+    model = KINDS[name](1.0, 1e-9).fit(table)
     assert ledger.spent == model.granted == ledger.capacity
     assert model.stamp == "ledgered"
     with pytest.raises(BudgetExceeded):
-        GENERATORS[name](1.0, 1e-9).fit(table)
+        KINDS[name](1.0, 1e-9).fit(table)
     spy = spied(frame_of(schema))
     with pytest.raises(BudgetExceeded):
-        GENERATORS[name](0.1, 1e-9).fit(ledger.table(spy, schema))
+        KINDS[name](0.1, 1e-9).fit(ledger.table(spy, schema))
     assert spy.seen == []
 
 
@@ -122,7 +124,7 @@ def test_rows_are_touched_only_inside_a_charged_measurement(name: str, kind: str
     monkeypatch.setattr(PrivateTable, "_ask", watched)
     table = PrivateTable(spy, schema, lambda request: request.cost_in(GDP), "ledgered")
     spy.seen.clear()
-    model = GENERATORS[name](1.0, 1e-9).fit(table)
+    model = KINDS[name](1.0, 1e-9).fit(table)
     model.sample(20)
     assert inside
     assert strays + spy.seen == []
@@ -161,7 +163,7 @@ def test_no_cell_is_in_the_model_its_file_its_journal_or_its_sample(name: str, t
     frame = tokens(300)
     secrets = [t for column in ("n", "i") for t in frame[column]]
     table = PrivateTable(frame, schema, lambda request: request.cost_in(GDP), "ledgered", answers=Answers(tmp_path / "answers.jsonl"))
-    model = GENERATORS[name](1.0, 1e-9).fit(table)
+    model = KINDS[name](1.0, 1e-9).fit(table)
     del frame, table
     gc.collect()
     model.save(tmp_path / "model.npz")
@@ -186,14 +188,14 @@ def test_errors_hold_no_cell(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("dpsynth.privacy.noise.SystemNoise.add_discrete_gaussian", broken)
     with pytest.raises(RuntimeError) as raised:
-        GENERATORS[name](1.0, 1e-9).fit(frame, schema)
+        KINDS[name](1.0, 1e-9).fit(frame, schema)
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
 
 
 @each_generator
 def test_a_saved_model_samples_as_the_fitted_one(name: str, tmp_path: Path) -> None:
     for kind, schema in SCHEMAS.items():
-        model = GENERATORS[name](1.0, 1e-6).fit(frame_of(schema, 3000), schema)
+        model = KINDS[name](1.0, 1e-6).fit(frame_of(schema, 3000), schema)
         model.save(tmp_path / "model.npz")
         again = load(tmp_path / "model.npz")
         pd.testing.assert_frame_equal(model.sample(200, seed=4), again.sample(200, seed=4), obj=kind)
@@ -237,7 +239,7 @@ def test_global_random_states_are_untouched_and_fits_differ(name: str) -> None:
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    models = [GENERATORS[name](1.0, 1e-9).fit(frame_of(schema), schema) for _ in range(2)]
+    models = [KINDS[name](1.0, 1e-9).fit(frame_of(schema), schema) for _ in range(2)]
     models[0].sample(50)
     models[0].sample(50, seed=3)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
@@ -289,7 +291,7 @@ def test_what_cells_hold_never_refuses(name: str, kind: str, tmp_path: Path) -> 
         many = pd.concat([cells] * repeats, ignore_index=True)
         frame = pd.DataFrame(dict.fromkeys(schema.names, many))
         frame["id"] = [f"u{i}" for i in range(len(frame))] if repeats > 1 else frame["id"]
-        model = GENERATORS[name](3.0, 1e-6).fit(frame, schema)
+        model = KINDS[name](3.0, 1e-6).fit(frame, schema)
         model.save(tmp_path / "m.npz")
         rows = load(tmp_path / "m.npz").sample(50)
         assert fits(rows, model)
@@ -339,7 +341,7 @@ def test_generators_by_name() -> None:
 @pytest.mark.parametrize(("epsilon", "delta"), [(0, 1e-9), (-1.0, 1e-9), (float("nan"), 1e-9), (1.0, 0.0), (1.0, "x"), (True, 1e-9), (None, 1e-9)])
 def test_budgets_that_are_none_are_refused_at_construction(name: str, epsilon: Any, delta: Any) -> None:
     with pytest.raises(BadInput):
-        GENERATORS[name](epsilon, delta)
+        KINDS[name](epsilon, delta)
 
 
 def test_a_seeded_table_makes_a_model_that_says_so() -> None:
