@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from dpsynth.privacy.bisection import root
-from dpsynth.privacy.gdp import MIN_SIGMA, SAFETY, require_sigma
+from dpsynth.privacy.bisection import bracket
+from dpsynth.privacy.gdp import MAX_SIGMA, MIN_SIGMA, SAFETY, require_sigma, rounded_up
 
-MAX_SIGMA = 2.0**40
+LEAST_ORDER = 1e-300
 
 
 def delta_of(epsilon: float, rho: float) -> float:
@@ -30,23 +30,23 @@ def delta_of(epsilon: float, rho: float) -> float:
     """
     if rho <= 0:
         return 0.0
-    t = root(lambda t: (1 + 2 * t) * rho - epsilon - math.log1p(1 / t) if t > 0 else -math.inf, 0.0, 1.0)
-    if t <= 0:  # so large a rho that order 1 itself, where delta is 1, is the best
+    t, _ = bracket(lambda t: (1 + 2 * t) * rho - epsilon - math.log1p(1 / t) if t > LEAST_ORDER else -math.inf, 0.0, 1.0)
+    if t <= LEAST_ORDER:  # so large a rho that order 1 itself, where delta is 1, is the best
         return 1.0
     exponent = t * ((1 + t) * rho - epsilon) - t * math.log1p(1 / t) - math.log1p(t)
-    return min(math.exp(exponent) * (1 + SAFETY), 1.0)
+    return min(rounded_up(math.exp(exponent)), 1.0)
 
 
 def rho_of(epsilon: float, delta: float) -> float:
     """The largest rho whose rho-zCDP implies (epsilon, delta)-DP by Prop. 12, rounded down."""
-    return root(lambda rho: delta_of(epsilon, rho) - delta, 0.0, 1.0) * (1 - SAFETY)
+    return bracket(lambda rho: delta_of(epsilon, rho) - delta, 0.0, 1.0)[0]
 
 
 def epsilon_of(delta: float, rho: float) -> float:
     """The least epsilon >= 0 for which rho-zCDP implies (epsilon, delta)-DP by Prop. 12, rounded up."""
     if delta_of(0.0, rho) <= delta:
         return 0.0
-    return root(lambda epsilon: delta - delta_of(epsilon, rho), 0.0, 1.0) * (1 + SAFETY)
+    return bracket(lambda epsilon: delta - delta_of(epsilon, rho), 0.0, 1.0)[1]
 
 
 def discrete_gaussian_rho(sigma: float) -> Fraction:
