@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dpsynth.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from dpsynth.errors import BadInput, BudgetExceeded, VerificationFailed
     from dpsynth.privacy.ledger import Ledger
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from dpsynth.synthesizers import AIM, MST, MWEM, Independent, PrivBayes
     from dpsynth.synthesizers.model import Model, load
 
-__version__ = "0.1.0"
 __all__ = [
     "AIM",
     "MST",

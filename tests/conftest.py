@@ -1,8 +1,11 @@
-"""What all tests share: a home of their own for keys, the real tables where they are, the survey."""
+"""What all tests share: a home of their own for keys, the real tables where they are, the survey, a PostgreSQL server."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -10,6 +13,10 @@ import pytest
 from dpsynth.schema import Schema
 from dpsynth.tables.survey import SurveyTable, survey_schema
 
+if TYPE_CHECKING:
+    from postgres_server import Server
+
+sys.path.insert(0, str(Path(__file__).parent))
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -33,3 +40,25 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the folder of real tables is not here")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of this process's own."""
+    from postgres_server import running
+
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def databases(server: Server) -> Iterator[Callable[[], str]]:
+    """Gives addresses of databases without a ledger."""
+    yield server.lend
+    server.take_back()
+
+
+@pytest.fixture
+def database(databases: Callable[[], str]) -> str:
+    """The address of a database without a ledger."""
+    return databases()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from dpsynth.errors import BadInput, DpsynthError
 
 FAULT_OF_OURS = 1
 INTERRUPTED = 130
+PASSWORD = re.compile(r"(\b\w[\w+.-]*:/{1,2}[^\s:/@]*:)\S*(?=@)|(password\s*=\s*)[^\s&]+", re.IGNORECASE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,18 +41,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: DpsynthError, as_json: bool) -> int:
     if isinstance(error, BadInput) and as_json:
-        faults = [vars(f) for f in error.faults]
-        print(json.dumps({"error": str(error), "faults": faults, "exit": error.exit_code}))
+        faults = [{name: _plain(words) for name, words in vars(f).items()} for f in error.faults]
+        print(json.dumps({"error": _plain(str(error)), "faults": faults, "exit": error.exit_code}))
         return error.exit_code
     return _ended(error.exit_code, str(error), as_json)
 
 
 def _ended(code: int, words: str, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"error": words, "exit": code}))
+        print(json.dumps({"error": _plain(words), "exit": code}))
     else:
-        print("\n".join(f"dpsynth: {line}" for line in words.splitlines()), file=sys.stderr)
+        print("\n".join(f"dpsynth: {line}" for line in _plain(words).splitlines()), file=sys.stderr)
     return code
+
+
+def _plain(words: str) -> str:
+    """Without passwords: an error repeats what was typed, and that may be an address in the wrong place or misspelt."""
+    return PASSWORD.sub(r"\1\2...", words)
 
 
 def _ours(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Commands of the auditor and of the partner: split, attack, verify."""
+"""Commands of the auditor and of the partner: split, attack, verify, registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.cli.reply import Reply, table
-from dpsynth.cli.words import number, path, whole
+from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import Schema
@@ -164,3 +164,21 @@ def verify(words: Namespace) -> Reply:
         raise BadInput(Fault("--max-epsilon", "not a number above 0", "write --max-epsilon 3"))
     found = examine(Path(words.bundle), KeyStore.default(), path(words.public_key), most, words.unit, words.policy)
     return Reply(found.lines(), found.document(), found.exit_code)
+
+
+def registry(words: Namespace) -> Reply:
+    """The bundle's entry for the registry of deployments; written only of a bundle that verifies."""
+    from dpsynth.releasing.bundle import read_bundle
+    from dpsynth.releasing.key import KeyStore
+    from dpsynth.releasing.registry import Publisher, entry, to_text
+    from dpsynth.releasing.verify import verify as verified
+
+    publisher = Publisher(words.curator, words.curator_type, words.region, words.author or words.curator, words.sector)
+    refuse(publisher.faults())
+    out = new_file(words.out)
+    found = verified(Path(words.bundle), KeyStore.default(), path(words.public_key))
+    assert found.certificate is not None  # it verified
+    schema = Schema.from_dict(json.loads(read_bundle(Path(words.bundle))["schema.json"]), "schema.json")
+    document = entry(found.certificate, schema, publisher)
+    out.write_text(to_text(document), encoding="utf-8")
+    return Reply([f"{out}: an entry for the registry, as a draft; read it through before you send it"], document)

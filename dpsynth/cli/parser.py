@@ -10,6 +10,8 @@ from dpsynth import __version__
 from dpsynth.cli.words import number
 from dpsynth.errors import BadInput, Fault
 
+LEDGER = "a file's path, or a team's database: postgresql://USER@HOST/DATABASE"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -96,13 +98,17 @@ def _releasing(commands: Any) -> None:
 def _budget(commands: Any) -> None:
     ledger = _group(commands, "ledger", "all that may ever be spent on these people")
     create = _command(ledger, "create", "keeping:ledger_create", "make a ledger")
-    create.add_argument("path")
-    create.add_argument("--dataset", required=True, help="the population's name, as in the schema")
+    create.add_argument("path", help=LEDGER)
+    create.add_argument("--dataset", required=True, help="the population's name, as in the schema; tables that share people share it")
     create.add_argument("--epsilon", required=True)
     create.add_argument("--delta", required=True)
     create.add_argument("--currency", default="gdp", help="what it counts in for good: gdp (default), or zcdp as most papers do")
-    for action, words in (("show", "what is spent and what is left"), ("verify", "check the whole chain of events")):
-        _command(ledger, action, f"keeping:ledger_{action}", words).add_argument("path")
+    create.add_argument("--another", metavar="REASON", help="why, where these people have a ledger already; kept in its history")
+    _command(ledger, "show", "keeping:ledger_show", "what is spent and what is left").add_argument("path", help=LEDGER)
+    verify = _command(ledger, "verify", "keeping:ledger_verify", "check the whole chain of events, and that none was cut off its end")
+    verify.add_argument("path", help=LEDGER)
+    words = "a bundle that was released from it, or its certificate.json: is the history still the one it was given on? May be repeated"
+    verify.add_argument("--certificate", metavar="FILE", action="append", default=[], help=words)
     reopen = _command(ledger, "reopen", "keeping:ledger_reopen", "let releases go on after three blocked in a row")
     reopen.add_argument("path")
     reopen.add_argument("--reason", required=True)
@@ -133,6 +139,17 @@ def _auditing(commands: Any) -> None:
     verify.add_argument("bundle")
     for option in ("public-key", "max-epsilon", "unit", "policy"):
         verify.add_argument(f"--{option}")
+    registry = _command(commands, "registry", "auditing:registry", "a verified bundle as an entry for the registry of DP deployments")
+    registry.add_argument("bundle")
+    for option, words in (
+        ("curator", "who publishes"),
+        ("curator-type", "Government, Industry or Nonprofit"),
+        ("region", "which region the data describe, or whose laws apply"),
+        ("out", "file to write, NAME.yaml"),
+    ):
+        registry.add_argument(f"--{option}", required=True, help=words)
+    for option in ("sector", "author", "public-key"):
+        registry.add_argument(f"--{option}")
 
 
 def _keys(commands: Any) -> None:

@@ -12,6 +12,7 @@ from dpsynth.cli.reply import Reply, Steps, table
 from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import Cost, check_budget
+from dpsynth.privacy.store import is_server
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def demo(words: Namespace) -> Reply:
     account = out.with_name(f"{out.name}.ledger.db")
     if out.exists() or account.exists():
         raise BadInput(Fault(str(out), "exists already", "give another --out"))
-    Ledger.create(account, schema.name, DEMO_EPSILON, DEMO_DELTA)
+    Ledger.create(account, schema.name, DEMO_EPSILON, DEMO_DELTA, another="a demonstration: the survey is public")
     order = Order(survey, schema, account, DEMO_EPSILON, DEMO_DELTA, out)
     try:
         outcome = carry_out(order, Steps(STEPS))
@@ -91,7 +92,7 @@ def _order(words: Namespace) -> Order:
     return Order(
         table=open_table(words.table, schema),
         schema=schema,
-        ledger=Path(words.ledger),
+        ledger=words.ledger,
         epsilon=number(words.epsilon),
         delta=number(words.delta),
         out=Path(words.out),
@@ -108,7 +109,7 @@ def _standing_faults(words: Namespace) -> list[Fault]:
     """What can be said of the other arguments when the schema can not be read."""
     faults = check_budget(number(words.epsilon), number(words.delta))
     for name in ("table", "ledger"):
-        if not Path(getattr(words, name)).is_file():
+        if not is_server(getattr(words, name)) and not Path(getattr(words, name)).is_file():
             faults.append(Fault(getattr(words, name), "no such file", f"check the path of the {name}"))
     return faults
 
@@ -186,12 +187,25 @@ def plan(words: Namespace) -> Reply:
     ]
     notes = [
         "",
+        *_unit_notes(schema),
         "column error: expected total variation of one column's distribution, 0 to 1. 1,000 people as: within, 19 times in 20.",
         "attacker right: at best, guessing about one person from even odds. No row was read.",
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
         "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
     ]
     return Reply(table(header, rows) + notes, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
+
+
+def _unit_notes(schema: Schema) -> list[str]:
+    """What the figures of a plan are of, where a unit has several rows."""
+    from dpsynth.releasing.outline import GUESSED_ROWS
+
+    unit = schema.unit
+    if unit.count == "units":
+        return [f"Each {unit.name} counts as one, however many rows: figures weigh each {unit.name} alike, and about as many rows are made."]
+    if unit.keep is not None:
+        return [f"How many rows of a {unit.name} count will be measured, at most {unit.max_rows}; reckoned here with {GUESSED_ROWS}."]
+    return []
 
 
 def sample(words: Namespace) -> Reply:
@@ -215,6 +229,7 @@ def profile(words: Namespace) -> Reply:
     from dpsynth.encoding.profile import profile as measured
     from dpsynth.encoding.profile import profile_request
     from dpsynth.privacy.ledger import Ledger
+    from dpsynth.releasing.seen import Seen
     from dpsynth.tables import header_faults, open_table
 
     schema = Schema.load(words.schema)
@@ -229,12 +244,19 @@ def profile(words: Namespace) -> Reply:
         raise BadInput([*faults, *error.faults]) from None
     refuse(faults)
     print("charged look at the cells ...", file=sys.stderr)
-    private.grant(profile_request(number(words.epsilon), delta))  # type: ignore[arg-type]
+    with Seen.default().followed(ledger):
+        private.grant(profile_request(number(words.epsilon), delta))  # type: ignore[arg-type]
     columns = measured(private, schema)
     states = list(columns[0].shares)
     rows = [[c.column, *(f"{100 * c.shares[s]:.1f}" for s in states), f"{100 * c.within:.1f}"] for c in columns]
     advice = [f"{c.column}: {line}" for c in columns for line in c.advice]
-    lines = ["per cent of rows (noised):", *table(["column", *states, "within"], rows), "", *(advice or ["no line of the schema needs changing"])]
+    counted = "rows" if schema.unit.count == "rows" else f"rows, each {schema.unit.name} weighed alike"
+    lines = [
+        f"per cent of {counted} (noised):",
+        *table(["column", *states, "within"], rows),
+        "",
+        *(advice or ["no line of the schema needs changing"]),
+    ]
     return Reply(lines, {"columns": [vars(c) for c in columns]})
 
 

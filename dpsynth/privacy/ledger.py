@@ -1,62 +1,65 @@
-"""The ledger: all that may ever be spent on one population, on disk, charged before rows are touched.
+"""The ledger: all that may ever be spent on one population, on the medium, charged before rows are touched.
 
-Statement. The sum of all grants never exceeds the capacity fixed at creation, whatever the processes do that share the
-file: a grant is checked and written in one immediate SQLite transaction, synced to the medium before it
-returns, and nothing refunds it. Events are append-only and chained by SHA-256 over their full contents, so an
-edited, dropped or reordered event is found on opening. The chain holds no secret: who rewrites all of it, or puts back an
-older copy of the file, is not found.
+Statement. The sum of all grants never exceeds the capacity fixed at creation, whatever the processes and machines do that share the
+ledger: a grant is checked and written in one transaction, alone on the ledger and on the medium before it returns (`file_store.py`,
+`postgres.py`), and nothing refunds it. A grant counts from then on, whether its release was finished, blocked, killed or never begun.
+
+History. Everything that happens is an event in a chain (`chain.py`, which says what it finds and what it does not):
+
+    created     the population, its budget and currency, a hash of each secret; why, if it was made although the population had a ledger
+    grant       what was charged: release, unit, budget, ticks, code version; of a release also its attempt, policy, shares, audited code
+    version     which version of the table a release read, by a keyed fingerprint; written after the charge, refuses nothing
+    fitted      a release was told its last answer, and a digest of all
+    verdict     the gate's; an attempt is a release, however often its verdict changed as evidence came in
+    reopened    a person let releases go on after three blocked ones, and why
+
+Population. A ledger serves every table whose schema has its name: tables that share people share a population, hence a `name`, a ledger
+and a split key, and differ in `title`. A person's charges then add up over all of them, and a control of one is a control in
+all. Their unit must be the same columns. What no program can see is that two names stand for the same people: that is for the custodian
+to know.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, BudgetExceeded, Fault, VerificationFailed
+from dpsynth.privacy import history
 from dpsynth.privacy.answers import Answers
+from dpsynth.privacy.chain import FORMAT, Event, checked, event_of, format_of, link
 from dpsynth.privacy.cost import EVENT_SHARE, Cost, Request, require_budget
 from dpsynth.privacy.currency import CURRENCIES, GDP, Currency
+from dpsynth.privacy.fingerprint import fingerprint
+from dpsynth.privacy.store import Session, Store, is_server, store_at
 from dpsynth.privacy.unit import new_key
 from dpsynth.schema.schema import Schema
+from dpsynth.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dpsynth.privacy.table import PrivateTable
 
-FORMAT = "dpsynth-ledger/2"
 BLOCKED_IN_A_ROW = 3
-WAIT_SECONDS = 60.0
-
-_TABLES = """
-CREATE TABLE event (seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
-                    previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
-CREATE TABLE told (release TEXT NOT NULL, step INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (release, step));
-CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TRIGGER event_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
-CREATE TRIGGER event_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
-"""
+ITS_OWN = ("created", "grant", "version", "fitted")
+EVERY_STEP = range(2**62)
+SECRETS = ("split", "version")
 
 
 @dataclass(frozen=True)
-class Event:
-    """One line of the ledger's history."""
+class Attempt:
+    """What a release goes out with, beside its budget: the SHA-256 of its policy's text and of the code that audits vouch for, and the
+    shares of its split (train, control, reference), None where the unit is the row."""
 
-    seq: int
-    at: str
-    kind: str
-    body: dict[str, Any]
-    previous: str
-    hash: str
+    policy: str
+    code: str
+    shares: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,14 @@ class Grant:
 
 
 class Ledger:
-    """A population's budget of (epsilon, delta), counted in one currency, kept in a SQLite file. Open one with `Ledger.open` or `Ledger.create`."""
+    """A population's budget of (epsilon, delta), counted in one currency, kept in a file or in a team's database.
 
-    def __init__(self, path: Path, head: dict[str, Any]):
-        self.path = path
+    Open one with `Ledger.open` or `Ledger.create`; `where` names it in words.
+    """
+
+    def __init__(self, store: Store, head: dict[str, Any]):
+        self.store = store
+        self.where = store.where
         self.id: str = head["id"]
         self.dataset: str = head["dataset"]
         self.epsilon: float = head["epsilon"]
@@ -81,59 +88,63 @@ class Ledger:
         self.capacity = Cost.promised(self.currency, self.epsilon, self.delta)
 
     @classmethod
-    def create(cls, path: str | Path, dataset: str, epsilon: float, delta: float, currency: Currency = GDP) -> Ledger:
-        """Make a new ledger; its currency is fixed with it. Raises `BadInput` if the file exists, cannot be written, or the budget is
-        no budget."""
+    def create(cls, path: str | Path, dataset: str, epsilon: float, delta: float, currency: Currency = GDP, another: str = "") -> Ledger:
+        """Make a new ledger in a file, or in the database at a PostgreSQL address; its currency is fixed with it.
+
+        `another` says why, if the population may have a ledger already: that is for the caller to know (`dpsynth ledger create` does).
+        Raises `BadInput` if there is one already, it cannot be written, or the budget is no budget.
+        """
         require_budget(epsilon, delta)
-        path = Path(path)
         if currency not in CURRENCIES.values():
             raise BadInput(Fault("currency", "is none", "pass dpsynth.privacy.GDP or dpsynth.privacy.ZCDP"))
         if not dataset:
             raise BadInput(Fault("dataset", "no name", "name the population, as the schema does"))
-        if path.exists():
-            raise BadInput(Fault(str(path), "exists already", "open it, or give another path; one population has one ledger"))
         head = {"format": FORMAT, "id": str(uuid.uuid4()), "dataset": dataset, "currency": currency.name, "epsilon": epsilon, "delta": delta}
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with closing(_connect(aside, create=True)) as connection:
-                connection.executescript(_TABLES)
-                with _transaction(connection):
-                    connection.execute("INSERT INTO secret VALUES ('split', ?)", (new_key(),))
-                    _append(connection, "created", head)
-            os.chmod(aside, 0o600)
-            os.link(aside, path)
-        except FileExistsError:
-            raise BadInput(Fault(str(path), "exists already", "open it, or give another path")) from None
-        except (OSError, sqlite3.Error) as error:
-            raise BadInput(Fault(str(path), f"cannot be written ({type(error).__name__})", "give a path in a writable folder")) from None
-        finally:
-            with suppress(OSError):
-                aside.unlink()
-        return cls(path, head)
+        store, secrets = store_at(path), {name: new_key() for name in SECRETS}
+        said = {"dpsynth": __version__, "secrets": {name: _mark(value) for name, value in secrets.items()}}
+        with store.creating() as session:
+            for name, value in secrets.items():
+                session.keep(name, value)
+            _append(session, [], "created", head | said | ({"another": another} if another else {}))
+        return cls(store, head)
 
     @classmethod
     def open(cls, path: str | Path) -> Ledger:
-        """Open a ledger and check its whole chain. Raises `BadInput` if it is missing or not a sound ledger."""
-        path = Path(path)
-        if not path.is_file():
-            raise BadInput(Fault(str(path), "no such ledger", f"make one: dpsynth ledger create {path} --dataset NAME --epsilon 3 --delta 1e-6"))
+        """Open a ledger and check its whole chain. Raises `BadInput` if it is missing, out of reach or not a sound ledger."""
+        store = store_at(path)
         try:
-            events = _read(path)
+            return cls(store, _read(store)[0].body)
         except VerificationFailed as error:
-            raise _unsound(path, error) from None
-        return cls(path, events[0].body)
+            raise _unsound(store, error) from None
 
     @staticmethod
     def verify(path: str | Path) -> str:
-        """Check file and chain; the hash of the last event. Raises `VerificationFailed` saying which event is wrong."""
-        return _read(Path(path))[-1].hash
+        """Check store and chain; the hash of the last event.
+
+        Raises:
+            BadInput: it is missing or out of reach, or a ledger of another version.
+            VerificationFailed: saying which event is wrong.
+        """
+        return _read(store_at(path))[-1].hash
+
+    @property
+    def path(self) -> Path:
+        """The ledger's file. Raises `BadInput` for a ledger in a database."""
+        if is_server(self.store.address):
+            raise BadInput(Fault(self.where, "is in a database, not in a file", "open it by its address"))
+        return Path(self.store.address)
 
     def events(self) -> list[Event]:
-        return _read(self.path)
+        return _read(self.store)
 
     @property
     def spent(self) -> Cost:
-        return _spent(self.events())
+        return history.spent(self.events())
+
+    @property
+    def pending(self) -> Cost:
+        """What was spent on releases that have neither ended their fit nor had a verdict. It stays spent; they may be resumed."""
+        return history.pending(self.events())
 
     @property
     def left(self) -> Cost:
@@ -142,8 +153,30 @@ class Ledger:
     @property
     def split_key(self) -> bytes:
         """The secret that decides each unit's side of a split, fixed for the population."""
-        with closing(_connect(self.path)) as connection:
-            return bytes(connection.execute("SELECT value FROM secret WHERE name = 'split'").fetchone()[0])
+        return self._secret("split")
+
+    @property
+    def shares(self) -> tuple[float, ...] | None:
+        """The shares of the first release's split, which are all others' too; None if units are not known again, or none was released."""
+        return history.shares(self.events())
+
+    def _secret(self, name: str) -> bytes:
+        """Raises `BadInput` if it is not the one that the ledger was made with."""
+        with self.store.reading() as session:
+            value = session.secret(name)
+            if _mark(value) != self._sound(session)[0].body["secrets"][name]:
+                raise _unsound(self.store, VerificationFailed(f"its secret {name!r} was changed or dropped"))
+            return value
+
+    def _sound(self, session: Session) -> list[Event]:
+        """All events of this very ledger. Raises `BadInput` if they are not sound, or another ledger was put in its place."""
+        try:
+            events = _history(self.store, session)
+        except VerificationFailed as error:
+            raise _unsound(self.store, error) from None
+        if events[0].body["id"] != self.id:
+            raise BadInput(Fault(self.where, "is another ledger by now", "open it anew"))
+        return events
 
     def largest_epsilon(self, delta: float) -> float:
         """The largest epsilon that a single further release at `delta` could still ask for; 0 if none."""
@@ -158,53 +191,36 @@ class Ledger:
         require_budget(request.epsilon, request.delta)
         return _refusal(self, self.events(), request)
 
-    def grant(self, request: Request, release: str | None = None) -> Grant:
+    def grant(self, request: Request, release: str | None = None, attempt: Attempt | None = None) -> Grant:
         """Charge `request` durably, in full, before any row is read; the same `release` is charged once.
 
         Raises:
             BudgetExceeded: it does not fit, or the ledger is closed; nothing was spent.
+            BadInput: the ledger protects another unit, splits in other shares or cannot be written; nothing was spent.
         """
         require_budget(request.epsilon, request.delta)
         release = release or str(uuid.uuid4())
-        with self._writing() as connection:
-            events = _sound(self.path, connection)
+        with self.store.writing() as session:
+            events = self._sound(session)
             known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
-            _require_unit(self.path, events, request.unit)
+            _require_unit(self.where, events, request.unit)
             if known is None:
+                _require_shares(events, attempt)
                 refusal = _refusal(self, events, request)
                 if refusal:
                     raise BudgetExceeded(refusal)
-                cost = request.cost_in(self.currency)
-                body = {
-                    "release": release,
-                    "unit": list(request.unit),
-                    "epsilon": request.epsilon,
-                    "delta": request.delta,
-                    "purpose": request.purpose,
-                }
-                known = _append(connection, "grant", body | {"amount_ticks": cost.amount_ticks, "delta_ticks": cost.delta_ticks})
-        granted = Grant(release, _granted(known, self.currency), known.body)
+                known = _append(session, events, "grant", _grant_body(self.currency, events, request, release, attempt))
+        granted = Grant(release, history.granted(known, self.currency), known.body)
         if granted.cost != request.cost_in(self.currency):
             raise BudgetExceeded(f"release {release} was granted another amount; resume it with its own epsilon and delta")
         return granted
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of one's own. Raises `BadInput` if the file cannot be written (gone, read-only, full, held by others)."""
-        try:
-            with closing(_connect(self.path)) as connection, _transaction(connection):
-                yield connection
-        except sqlite3.Error as error:
-            what = f"cannot be written ({type(error).__name__}); nothing was granted"
-            raise BadInput(Fault(str(self.path), what, "see that it is there, writable, with room, and not held by another process")) from None
-
     def record(self, kind: str, body: dict[str, Any]) -> Event:
-        """Append an event that costs nothing (an attempt's verdict, a re-opening). Grants are `grant`'s alone."""
-        if kind in ("created", "grant"):
+        """Append an event that costs nothing (an attempt's verdict, a re-opening). Grants, and what follows them, the ledger writes itself."""
+        if kind in ITS_OWN:
             raise ValueError(f"{kind} is not recorded by hand")
-        with self._writing() as connection:
-            _sound(self.path, connection)
-            return _append(connection, kind, body)
+        with self.store.writing() as session:
+            return _append(session, self._sound(session), kind, body)
 
     def reopen(self, reason: str) -> None:
         """Let releases go on after three blocked ones. Raises `BadInput` without a reason."""
@@ -221,15 +237,43 @@ class Ledger:
         from dpsynth.privacy.table import PrivateTable
 
         require_population(self, schema)
-        return PrivateTable(rows, schema, lambda request: self.grant(request).cost, "ledgered", key=self.split_key)
+        release = str(uuid.uuid4())
+
+        def fetched() -> pd.DataFrame:
+            frame = rows() if callable(rows) else rows
+            self.saw(release, frame, schema)
+            return frame
+
+        return PrivateTable(fetched, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key)
 
     def resumable_table(self, rows: Callable[[], pd.DataFrame], schema: Schema, release: str, journal: Path) -> PrivateTable:
-        """The same for a release that may be killed: charged once, each step told once, its answers kept in `journal`."""
+        """The same for a release that may be killed: charged once, each step told once, its answers kept in `journal`.
+
+        `rows` are a part of the table, so who fetches the whole says which version it `saw`.
+        """
         from dpsynth.privacy.table import PrivateTable
 
         require_population(self, schema)
         answers = Answers(journal, _Told(self, release))
         return PrivateTable(rows, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key, answers=answers)
+
+    def saw(self, release: str, frame: pd.DataFrame, schema: Schema) -> None:
+        """Write down which version of the table a release reads, once it was charged. Whatever the rows are, nothing is refused."""
+        mark = fingerprint(frame, schema, self._secret("version"))
+        with self.store.writing() as session:
+            events = self._sound(session)
+            versions = [e.body for e in events if e.kind == "version"]
+            if next((v["fingerprint"] for v in reversed(versions) if v["release"] == release), None) != mark:
+                marks = [*dict.fromkeys(v["fingerprint"] for v in versions), mark]
+                _append(session, events, "version", {"release": release, "version": marks.index(mark) + 1, "fingerprint": mark})
+
+    def fitted(self, release: str) -> None:
+        """Write down, once, that a release was told its last answer; the digest of all answers told to it is in the chain from then on."""
+        with self.store.writing() as session:
+            events = self._sound(session)
+            if not any(e.kind == "fitted" and e.body["release"] == release for e in events):
+                told = session.told(release, EVERY_STEP)
+                _append(session, events, "fitted", {"release": release, "steps": len(told), "told": _digest(told)})
 
 
 @dataclass(frozen=True)
@@ -240,142 +284,114 @@ class _Told:
     release: str
 
     def told(self, step: int) -> str | None:
-        with closing(_connect(self.ledger.path)) as connection:
-            return self._digest(connection, step)
+        with self.ledger.store.reading() as session:
+            return self._digest(session, step)
 
     def tell(self, step: int, digest: str) -> None:
-        with self.ledger._writing() as connection:
-            known = self._digest(connection, step)
+        with self.ledger.store.writing() as session:
+            known = self._digest(session, step)
             if known is None:
-                connection.execute("INSERT INTO told VALUES (?, ?, ?)", (self.release, step, digest))
+                session.tell(self.release, step, digest)
             elif known != digest:
                 raise BudgetExceeded(f"release {self.release} was told another answer at step {step + 1}; go on in the folder that holds it")
 
-    def _digest(self, connection: sqlite3.Connection, step: int) -> str | None:
-        row = connection.execute("SELECT digest FROM told WHERE release = ? AND step = ?", (self.release, step)).fetchone()
-        return None if row is None else str(row[0])
+    def _digest(self, session: Session, step: int) -> str | None:
+        return next(iter(session.told(self.release, range(step, step + 1))), None)
 
 
 def require_population(ledger: Ledger, schema: Schema) -> None:
     """Raises `BadInput` if the ledger keeps the budget of another population than the schema's, or of another unit of it."""
     if ledger.dataset != schema.name:
-        raise BadInput(
-            Fault(str(ledger.path), f"is the ledger of {ledger.dataset!r}, the schema is of {schema.name!r}", "give that population's own ledger")
-        )
-    _require_unit(ledger.path, ledger.events(), schema.unit.columns)
+        what = f"is the ledger of {ledger.dataset!r}, the schema is of {schema.name!r}"
+        raise BadInput(Fault(ledger.where, what, "give that population's own ledger"))
+    _require_unit(ledger.where, ledger.events(), schema.unit.columns)
 
 
-def _require_unit(path: Path, events: Sequence[Event], unit: tuple[str, ...]) -> None:
+def _require_unit(where: str, events: Sequence[Event], unit: tuple[str, ...]) -> None:
     """A ledger protects one unit, its first grant's: spending on rows and on persons do not add up."""
     first = next((e.body["unit"] for e in events if e.kind == "grant"), None)
     if first is not None and list(unit) != first:
         protected, asked = (", ".join(u) or "row" for u in (first, unit))
-        raise BadInput(Fault(str(path), f"protects each {protected}, the schema's unit is {asked}", "keep the unit of the ledger's first release"))
+        raise BadInput(Fault(where, f"protects each {protected}, the schema's unit is {asked}", "keep the unit of the ledger's first release"))
 
 
-def _unsound(path: Path, error: VerificationFailed) -> BadInput:
-    return BadInput(Fault(str(path), f"not a sound ledger ({error})", "restore it from a backup; see `dpsynth ledger verify`"))
-
-
-def _sound(path: Path, connection: sqlite3.Connection) -> list[Event]:
-    try:
-        return _events(connection)
-    except VerificationFailed as error:
-        raise _unsound(path, error) from None
+def _require_shares(events: Sequence[Event], attempt: Attempt | None) -> None:
+    """All releases of a ledger split in its first one's shares: else a control of one is trained on in another."""
+    first = history.shares(events)
+    if attempt and attempt.shares and first not in (None, attempt.shares):
+        raise BadInput(Fault("policy", "splits otherwise than this ledger's first release", f"use one that splits {list(first or ())}"))
 
 
 def _refusal(ledger: Ledger, events: Sequence[Event], request: Request) -> str | None:
-    left = ledger.capacity - _spent(events)
-    if _blocked_in_a_row(events) >= BLOCKED_IN_A_ROW:
+    left = ledger.capacity - history.spent(events)
+    if history.blocked_in_a_row(events) >= BLOCKED_IN_A_ROW:
         return (
-            f"{ledger.path}: closed after {BLOCKED_IN_A_ROW} blocked releases in a row; "
-            f'look at their reports, then: dpsynth ledger reopen {ledger.path} --reason "..."'
+            f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases in a row; "
+            f'look at their reports, then: dpsynth ledger reopen {ledger.where} --reason "..."'
         )
     if request.delta > ledger.delta:
-        return f"{ledger.path}: delta {request.delta:g} is above the ledger's {ledger.delta:g}; ask for at most that"
+        return f"{ledger.where}: delta {request.delta:g} is above the ledger's {ledger.delta:g}; ask for at most that"
     if not request.cost_in(ledger.currency).fits(left):
         return (
-            f"{ledger.path}: epsilon {request.epsilon:g} at delta {request.delta:g} does not fit; no row was read; "
-            f"`dpsynth ledger show {ledger.path}` says what still does"
+            f"{ledger.where}: epsilon {request.epsilon:g} at delta {request.delta:g} does not fit; no row was read; "
+            f"`dpsynth ledger show {ledger.where}` says what still does"
         )
     return None
 
 
-def _spent(events: Sequence[Event]) -> Cost:
-    currency = CURRENCIES[events[0].body["currency"]]
-    return sum((_granted(e, currency) for e in events if e.kind == "grant"), Cost(currency=currency))
+def _grant_body(currency: Currency, events: Sequence[Event], request: Request, release: str, attempt: Attempt | None) -> dict[str, Any]:
+    cost = request.cost_in(currency)
+    body = {
+        "release": release,
+        "unit": list(request.unit),
+        "epsilon": request.epsilon,
+        "delta": request.delta,
+        "purpose": request.purpose,
+        "amount_ticks": cost.amount_ticks,
+        "delta_ticks": cost.delta_ticks,
+        "dpsynth": __version__,
+    }
+    if attempt is None:
+        return body
+    number = 1 + sum("attempt" in e.body for e in events if e.kind == "grant")
+    body |= {"attempt": number, "policy": attempt.policy, "code": attempt.code}
+    return body | ({"shares": list(attempt.shares)} if attempt.shares else {})
 
 
-def _granted(event: Event, currency: Currency) -> Cost:
-    return Cost(event.body["amount_ticks"], event.body["delta_ticks"], currency)
+def _append(session: Session, events: Sequence[Event], kind: str, body: dict[str, Any]) -> Event:
+    """Write an event after `events`, which are all there are."""
+    row = link(events, kind, body)
+    session.append(row)
+    return event_of(row)
 
 
-def _blocked_in_a_row(events: Sequence[Event]) -> int:
-    blocked = 0
-    for event in events:
-        if event.kind == "reopened" or (event.kind == "verdict" and event.body["verdict"] == "PASS"):
-            blocked = 0
-        elif event.kind == "verdict":
-            blocked += 1
-    return blocked
+def _read(store: Store) -> list[Event]:
+    with store.reading() as session:
+        return _history(store, session)
 
 
-def _connect(path: Path, create: bool = False) -> sqlite3.Connection:
-    mode = "rwc" if create else "rw"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=WAIT_SECONDS, isolation_level=None)
-    connection.execute("PRAGMA synchronous = EXTRA")
-    return connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, alone on the file from the first statement."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full device has rolled back already
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _append(connection: sqlite3.Connection, kind: str, body: dict[str, Any]) -> Event:
-    last = connection.execute("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1").fetchone() or (0, "")
-    at, text = datetime.now(UTC).isoformat(timespec="seconds"), json.dumps(body, sort_keys=True)
-    event = Event(last[0] + 1, at, kind, body, last[1], _hash(last[0] + 1, at, kind, text, last[1]))
-    connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", (event.seq, at, kind, text, event.previous, event.hash))
-    connection.execute(f"PRAGMA user_version = {event.seq}")
-    return event
-
-
-def _hash(seq: int, at: str, kind: str, text: str, previous: str) -> str:
-    return hashlib.sha256(json.dumps([seq, at, kind, text, previous]).encode()).hexdigest()
-
-
-def _read(path: Path) -> list[Event]:
-    try:
-        with closing(_connect(path)) as connection:
-            connection.execute("BEGIN")  # one view of the file, while others may write
-            if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
-                raise VerificationFailed("the file is damaged")
-            return _events(connection)
-    except (sqlite3.Error, OSError) as error:
-        raise VerificationFailed(f"cannot be read: {type(error).__name__}") from None
-
-
-def _events(connection: sqlite3.Connection) -> list[Event]:
-    """All events, the chain checked."""
-    events: list[Event] = []
-    previous = ""
-    for seq, at, kind, text, said, digest in connection.execute("SELECT * FROM event ORDER BY seq"):
-        if seq != len(events) + 1 or said != previous or digest != _hash(seq, at, kind, text, said):
-            raise VerificationFailed(f"event {len(events) + 1} was changed, dropped or moved")
-        events.append(Event(seq, at, kind, json.loads(text), said, digest))
-        previous = digest
-    if connection.execute("PRAGMA user_version").fetchone()[0] != len(events):
-        raise VerificationFailed("its last events were dropped")
-    head = events[0].body if events and events[0].kind == "created" else {}
-    if head.get("format") != FORMAT or head.get("currency") not in CURRENCIES:
+def _history(store: Store, session: Session) -> list[Event]:
+    """All events, the chain checked, and the answers told to releases that were told all of theirs."""
+    said = format_of(session.first())
+    if said not in ("", FORMAT):
+        raise BadInput(Fault(store.where, f"is a ledger of another version ({said})", "use it with the dpsynth that made it"))
+    events = checked(session.rows(), session.length())
+    if said != FORMAT or events[0].kind != "created" or events[0].body.get("currency") not in CURRENCIES:
         raise VerificationFailed("not a ledger of this version")
+    for body in (e.body for e in events if e.kind == "fitted"):
+        if _digest(session.told(body["release"], range(body["steps"]))) != body["told"]:
+            raise VerificationFailed(f"answers told to release {body['release']} were changed or dropped")
     return events
+
+
+def _mark(secret: bytes) -> str:
+    """What the chain holds of a secret: a hash of 32 random bytes, which tells nobody what they are."""
+    return hashlib.sha256(secret).hexdigest()
+
+
+def _digest(told: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(told)).encode()).hexdigest()
+
+
+def _unsound(store: Store, error: VerificationFailed) -> BadInput:
+    return BadInput(Fault(store.where, f"not a sound ledger ({error})", "restore it from a backup; see `dpsynth ledger verify`"))

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpsynth.durable import refusing, sync_folder, write_new
 from dpsynth.errors import BadInput, DpsynthError, Fault, VerificationFailed
 from dpsynth.releasing.certificate import Certificate, Signature, signatures_to_bytes
-from dpsynth.releasing.durable import refusing, sync_folder, write_new
 from dpsynth.releasing.rows import DICTIONARY, csv_bytes, lines_bytes, parquet_bytes, released_schema, row_faults, to_arrow
 from dpsynth.schema import Schema
 

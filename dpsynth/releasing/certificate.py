@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from dpsynth.errors import VerificationFailed
 from dpsynth.releasing.key import raw_bytes
 
-FORMAT = "dpsynth-certificate/2"
+FORMAT = "dpsynth-certificate/3"
 MEANING = "PASS means that none of the listed attacks found more than the policy allows. It is not a legal finding of anonymity."
 PUBLICATION = (
     "The mechanism that produced these rows is (eps, delta)-DP. The decision to publish was made by tests that read the rows; "
@@ -55,12 +55,17 @@ class Event:
 
 @dataclass(frozen=True)
 class LedgerTotals:
-    """The ledger and all that may ever be spent on these people, fixed when it was created; never what is spent so far."""
+    """The ledger and all that may ever be spent on these people, fixed when it was created; never what is spent so far.
+
+    `head` is the hash of the event with this release's verdict. To the custodian it shows whether the ledger still has the history
+    that it had then; to all others it looks like 32 random bytes, whatever that history is (`privacy/chain.py`).
+    """
 
     id: str
     dataset: str
     epsilon: float
     delta: float
+    head: str
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,8 @@ class Certificate:
         if not (math.isfinite(ledger.epsilon) and ledger.epsilon > 0 and 0 < ledger.delta < 1):
             yield "the ledger's totals are out of range"
             return
+        if not re.fullmatch(r"[0-9a-f]{64}", ledger.head):
+            yield "the ledger's head is not a hash"
         if self.currency not in CURRENCIES:
             return
         capacity = CURRENCIES[self.currency].capacity(ledger.epsilon, ledger.delta * (1 - EVENT_SHARE))
@@ -311,7 +318,7 @@ SHAPE: dict[str, Any] = PLAIN | {
     "relation": str,
     "verdict": str,
     "events": [{"kind": str, "what": str, "amount": float, "delta": float}],
-    "ledger": {"id": str, "dataset": str, "epsilon": float, "delta": float},
+    "ledger": {"id": str, "dataset": str, "epsilon": float, "delta": float, "head": str},
     "generator": {"name": str, "options": {str: Scalar}, "dpsynth_version": str},
     "policy": {"name": str, "version": str, "text": str, "sha256": str},
     "attacks": [str],

@@ -10,6 +10,7 @@ import math
 
 from attacks.evidence import MAX_POOL
 from attacks.suite import DISTANCE_WORK, LEAST_POOL
+from dpsynth.encoding.binning import LEVELS as LEVELS_OF_CUTS
 from dpsynth.graphical.sampling import BALANCED
 from dpsynth.releasing.outline import Outline
 from dpsynth.synthesizers.aim import ROUNDS_A_COLUMN
@@ -56,7 +57,7 @@ def fit_seconds(outline: Outline) -> float:
 
 def release_seconds(outline: Outline) -> float:
     """From the order to the verdict and the reports."""
-    cells = outline.rows * outline.columns
+    cells = outline.read * outline.columns
     pool = min(max(DISTANCE_WORK / cells, LEAST_POOL), MAX_POOL)
     targets = min(pool, outline.units * outline.train) + min(pool, outline.units * (1 - outline.train) / 2)  # one row of each unit
     return RELEASE_START + fit_seconds(outline) + (READ + ATTACK) * cells + COMPARE * targets * outline.rows
@@ -67,11 +68,11 @@ def fit_megabytes(outline: Outline) -> float:
 
 
 def release_megabytes(outline: Outline) -> float:
-    return RELEASE_BASE + (RELEASE_ROW * outline.rows + RELEASE_CELL * _held(outline)) / 1e6
+    return RELEASE_BASE + (RELEASE_ROW * outline.read + RELEASE_CELL * _held(outline)) / 1e6
 
 
 def _held(outline: Outline) -> float:
-    return outline.rows * len(outline.schema.columns)
+    return outline.read * len(outline.schema.columns)
 
 
 def _rows_seconds(outline: Outline) -> float:
@@ -79,13 +80,14 @@ def _rows_seconds(outline: Outline) -> float:
     d = outline.columns
     whose = 0.0 if outline.schema.unit.is_row else IDENTIFY * len(outline.schema.columns)
     pair = 0.0 if outline.rows > BALANCED else BALANCE if outline.buys_structure else BALANCE_ALONE
-    return outline.trained * (ENCODE * d + whose) + outline.rows * (DECODE * d + pair * d**2 / 2)
+    codes = d + LEVELS_OF_CUTS * outline.cut
+    return outline.read * outline.train * (ENCODE * codes + whose) + outline.rows * (DECODE * d + pair * d**2 / 2)
 
 
 def _structure_seconds(outline: Outline) -> float:
     offered, d = LEVELS * outline.pairs, outline.columns
     sized = SCORE + PROJECT + ELIMINATE * d
-    counting = COUNT * outline.trained
+    counting = COUNT * outline.read * outline.train
     if outline.generator == "mst":
         return offered * (counting + PROJECT + SCORE * OPEN * (d - 1))
     if outline.generator == "privbayes":

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from dpsynth.durable import refusing, sync_folder, write_new
 from dpsynth.errors import BadInput, Fault
-from dpsynth.releasing.durable import refusing, sync_folder, write_new
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,63}")
 LARGEST_PEM = 1 << 16
@@ -51,7 +51,7 @@ def spoken(key: Ed25519PublicKey) -> str:
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
-    """Read an unencrypted Ed25519 private key. Raises `BadInput`."""
+    """Read an unencrypted Ed25519 private key. Raises `BadInput`, also if others than its owner can read the file."""
     pem = _read_pem(path, MAKE_ONE)
     if b"PRIVATE KEY-----" not in pem:
         what = "holds a public key, a private one is needed to sign" if b"PUBLIC KEY-----" in pem else "is not a PEM private key"
@@ -65,6 +65,8 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         raise BadInput(Fault(str(path), "the PEM private key is damaged or of an unknown kind", MAKE_ONE)) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BadInput(Fault(str(path), "the private key is not an Ed25519 key", MAKE_ONE))
+    if path.stat().st_mode & 0o077:
+        raise BadInput(Fault(str(path), "others can read the private key", f"run `chmod 600 '{path}'`"))
     return key
 
 
@@ -124,18 +126,13 @@ class KeyStore:
         """Make this person's key. Raises `BadInput` if there is one: a key is never overwritten."""
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        if not _store(self.own_path, pem, 0o600):
+        if not store_whole(self.own_path, pem, 0o600):
             raise BadInput(Fault(str(self.own_path), "there is a key already", "use it, or move it away first; `dpsynth key show` shows it"))
         return key
 
     def own(self) -> Ed25519PrivateKey | None:
-        """This person's key, or `None` if there is none yet. Raises `BadInput` if others can read it."""
-        if not os.path.lexists(self.own_path):
-            return None
-        key = load_private(self.own_path)
-        if self.own_path.stat().st_mode & 0o077:
-            raise BadInput(Fault(str(self.own_path), "others can read the private key", f"run `chmod 600 '{self.own_path}'`"))
-        return key
+        """This person's key, or `None` if there is none yet. Raises `BadInput` if it is no good."""
+        return load_private(self.own_path) if os.path.lexists(self.own_path) else None
 
     def own_or_create(self) -> tuple[Ed25519PrivateKey, bool]:
         """This person's key, and whether it was made just now. Safe when two first releases start at once."""
@@ -171,7 +168,7 @@ class KeyStore:
         if not NAME.fullmatch(name):
             raise BadInput(Fault(name, "is not a name for a key", "use up to 64 letters, digits, spaces and . _ -, starting with a letter or digit"))
         target = self.trusted_folder / f"{name}.pem"
-        if not _store(target, _public_pem(key), 0o644) and raw_bytes(load_public(target)) != raw_bytes(key):
+        if not store_whole(target, _public_pem(key), 0o644) and raw_bytes(load_public(target)) != raw_bytes(key):
             raise BadInput(Fault(name, "another key is trusted under this name", f"give another name, or remove {target} first"))
         return KnownKey(name, key)
 
@@ -199,7 +196,7 @@ def _read_pem(path: Path, instead: str) -> bytes:
     return pem
 
 
-def _store(path: Path, content: bytes, mode: int) -> bool:
+def store_whole(path: Path, content: bytes, mode: int) -> bool:
     """Put a whole file at `path` unless something is there already; say whether it was put there."""
     with refusing(path, "be written", "set DPSYNTH_HOME to a folder that you can write to"):
         if not path.parent.exists():

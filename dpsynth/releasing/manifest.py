@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpsynth.durable import refusing
 from dpsynth.errors import BadInput, Fault, VerificationFailed
 from dpsynth.privacy.unit import new_key
 from dpsynth.releasing.certificate import Signature, signatures_from_bytes, signatures_to_bytes
-from dpsynth.releasing.durable import refusing
 from dpsynth.releasing.key import KeyStore, raw_bytes
 from dpsynth.releasing.split import SIDES, divide, shares_of
 from dpsynth.schema import FileFormat, Schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from dpsynth.errors import BadInput, DpsynthError, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.releasing.key import KeyStore, load_private
+from dpsynth.releasing.seen import Seen
 from dpsynth.releasing.split import require_same_shares
 from dpsynth.schema import Schema
 from dpsynth.tables import Table
@@ -29,13 +30,13 @@ MAX_ROWS = 100_000_000
 class Order:
     """A release as asked for: nothing in it has been checked yet.
 
-    `ledger` is the ledger's path; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
+    `ledger` is the ledger's path or address; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
     total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make.
     """
 
     table: Table
     schema: Schema
-    ledger: Path
+    ledger: str | Path = field(repr=False)  # may hold a password
     epsilon: Any
     delta: Any
     out: Path
@@ -141,6 +142,7 @@ def _attack_faults() -> Iterator[Fault]:
 def _opened(order: Order) -> Ledger:
     ledger = Ledger.open(order.ledger)
     require_population(ledger, order.schema)
+    refuse(Seen.default().faults(ledger))
     return ledger
 
 

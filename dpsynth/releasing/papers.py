@@ -14,11 +14,11 @@ from dpsynth import __version__
 from dpsynth.encoding.codec import labels
 from dpsynth.privacy import Attribute, Bins, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
-from dpsynth.releasing.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import LIMITS, Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
-from dpsynth.utility.fidelity import encode, shares, total_variation
+from dpsynth.utility.fidelity import Shares, encode, row_weights, shares, total_variation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,22 +58,41 @@ def public_contents(
 
 
 def accuracy(model: Model) -> list[dict[str, Any]]:
-    """Each measured marginal: its noise scale, a cell's error bound (19 times in 20), its cells' names and noisy counts.
+    """Each measured marginal: what a count of one is, its noise scale, a cell's error bound (19 times in 20), its cells' names and noisy
+    counts.
 
     The counts are of the bounded training part, before any later pooling: the answer as it was given.
     """
-    return [_measured(answer) for answer in model.answers]
+    return [{"counted": counted(model.schema.unit)} | _measured(answer) for answer in model.answers]
+
+
+def counted(unit: PrivacyUnit) -> str:
+    """What a count of one is: a row, or a unit by its name."""
+    return unit.name if unit.count == "units" else "row"
+
+
+def bounding_words(unit: PrivacyUnit) -> tuple[str, ...]:
+    """What a reader of the figures has to know of how a unit's rows were counted; nothing where the unit is the row."""
+    if unit.is_row:
+        return ()
+    rows = "one row" if unit.max_rows == 1 else f"at most {unit.max_rows:,} rows"
+    if unit.count == "rows":
+        return (f"Of each {unit.name} {rows} counted, chosen by a secret key; figures are of these rows.",)
+    return (
+        f"Each {unit.name} counted as one, shared evenly over {rows}, chosen by a secret key: figures weigh each {unit.name} alike, not each row.",
+    )
 
 
 def _measured(answer: Answer) -> dict[str, Any]:
     bins = answer.attributes[0] if len(answer.attributes) == 1 else None
+    whole = bool((answer.values == np.rint(answer.values)).all())
     return ({"edges": list(bins.edges)} if isinstance(bins, Bins) else {}) | {
         "columns": list(answer.columns),
         "sigma": answer.sigma,
         "cells": int(answer.values.size),
         "bound_95": math.ceil(WITHIN * answer.sigma),
         "labels": [labels(a) for a in answer.attributes],
-        "noisy": answer.values.astype(np.int64).tolist(),
+        "noisy": (answer.values.astype(np.int64) if whole else answer.values).tolist(),
     }
 
 
@@ -105,12 +124,18 @@ def _certificate(
         amount=math.fsum(e.amount for e in events),
         delta_event=math.fsum(e.delta for e in events),
         events=tuple(events),
-        ledger=LedgerTotals(ledger.id, ledger.dataset, ledger.epsilon, ledger.delta),
+        ledger=LedgerTotals(ledger.id, ledger.dataset, ledger.epsilon, ledger.delta, head_of(ledger, release)),
         generator=Generator(model.generator, {}, __version__),
         schema=schema.name,
         policy=PolicyCopy.of(policy.name, str(policy.version), policy.text),
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
+        limits=(*LIMITS, *bounding_words(model.schema.unit)),
     )
+
+
+def head_of(ledger: Ledger, release: str) -> str:
+    """The hash of the event with the verdict on a release. Says nothing of the ledger's history to who does not have it."""
+    return [e.hash for e in ledger.events() if e.kind == "verdict" and e.body["release"] == release][-1]
 
 
 def _what(what: Any) -> str:
@@ -128,8 +153,8 @@ def _released_schema(schema: Schema) -> Schema:
 def custodian_page(release: str, document: Mapping[str, Any], model: Model, split: Split, candidate: pd.DataFrame, ledger: Ledger) -> str:
     """The page for the custodian's eyes only: verdict, attacks, and the synthetic rows beside the real ones."""
     attributes = [a.base if isinstance(a, Merged) else a for a in model.codec.attributes]
-    comparisons, pairs = compare(split.train, candidate, attributes)
-    verdicts = [e for e in ledger.events() if e.kind == "verdict"]
+    comparisons, pairs = compare(split.train, candidate, attributes, row_weights(split.train, model.schema))
+    attempt = next(e.body["attempt"] for e in ledger.events() if e.kind == "grant" and e.body["release"] == release)
     return custodian_report(
         CustodianFacts(
             release=release,
@@ -140,7 +165,7 @@ def custodian_page(release: str, document: Mapping[str, Any], model: Model, spli
             pairs=pairs,
             roc=document.get("roc", []),
             ledger=ledger_lines(ledger),
-            attempts=len(verdicts),
+            attempts=attempt,
             next_steps=[r["next"] for r in document["reasons"]] or ["Send the zip file beside public/, and nothing else."],
         )
     )
@@ -156,12 +181,14 @@ def ledger_lines(ledger: Ledger) -> list[str]:
     ]
 
 
-def compare(real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[Attribute]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """One-way shares side by side, and the total variation of every pair of columns, the worst first."""
+def compare(
+    real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[Attribute], weights: Shares | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One-way shares side by side, and the total variation of every pair of columns, the worst first; `weights` are the real rows'."""
     left, right = encode(real, attributes), encode(synthetic, attributes)
     ones = []
     for attribute in attributes:
-        a, b = shares(left, [attribute]), shares(right, [attribute])
+        a, b = shares(left, [attribute], weights), shares(right, [attribute])
         ones.append(
             {
                 "column": attribute.column.name,
@@ -173,7 +200,7 @@ def compare(real: pd.DataFrame, synthetic: pd.DataFrame, attributes: Sequence[At
             }
         )
     twos = [
-        {"columns": [a.column.name, b.column.name], "tv": total_variation(shares(left, [a, b]), shares(right, [a, b]))}
+        {"columns": [a.column.name, b.column.name], "tv": total_variation(shares(left, [a, b], weights), shares(right, [a, b]))}
         for i, a in enumerate(attributes)
         for b in attributes[:i]
     ]

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, BudgetExceeded, Fault, refuse
-from dpsynth.privacy.ledger import Ledger, require_population
+from dpsynth.privacy.ledger import Attempt, Ledger, require_population
 from dpsynth.releasing.order import Checked, Order, check
 from dpsynth.releasing.run import Run
-from dpsynth.releasing.split import Split, divide, keep_shares, shares_of
+from dpsynth.releasing.seen import Seen
+from dpsynth.releasing.split import Split, divide, shares_of
 from dpsynth.schema import Schema
 from dpsynth.tables import FrameTable, Table, header_faults, open_table, table_at
 
@@ -76,7 +77,7 @@ def release(
         BudgetExceeded: the ledger refuses; no row was read.
     """
     table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
-    order = Order(table, schema, ledger.path, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient)
+    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient)
     return carry_out(order, progress)
 
 
@@ -84,18 +85,15 @@ def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
     """Check the order, make its folder, charge, and go through the steps. Raises as `release` does."""
     checked = check(order)
     run = Run.start(order.out, _recorded(order, checked))
-    release_id = run.state()["release"]
-    say = progress or _silent
-    try:
-        run.log("charge")
-        signer(None if order.key is None else str(order.key))
-        say("charge")
-        checked.ledger.grant(checked.generator.request(order.schema), release_id)
-    except (BadInput, BudgetExceeded):
-        run.abandon()
-        raise
+    steps = _Steps(run, order.table, checked.ledger, progress or _silent)
     with run.alone():
-        return _Steps(run, order.table, say).go()
+        try:
+            signer(None if order.key is None else str(order.key))
+            steps.charge()
+        except (BadInput, BudgetExceeded):
+            run.abandon()
+            raise
+        return steps.go()
 
 
 def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progress | None = None) -> Outcome:
@@ -106,7 +104,7 @@ def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progres
         frame: the table, if the first call was given a frame and not a file.
 
     Raises:
-        BadInput: not such a folder, or its table or ledger is gone.
+        BadInput: not such a folder, its table or ledger is gone, or its policy is not the one that was charged for.
         BudgetExceeded: the run was killed before its charge, and the ledger refuses it now.
     """
     run = Run(Path(out))
@@ -117,19 +115,23 @@ def resume(out: str | Path, frame: pd.DataFrame | None = None, progress: Progres
     table = FrameTable(frame) if frame is not None else table_at(order["table"], schema)
     if not run.attacks.exists():
         refuse(header_faults(table, schema))
-    steps = _Steps(run, table, progress or _silent)
+    ledger = Ledger.open(order["ledger"])
+    require_population(ledger, schema)
+    if ledger.id != order["ledger_id"]:
+        raise BadInput(Fault(ledger.where, "is another ledger than the release was charged to", "put the one it was charged to in its place"))
+    steps = _Steps(run, table, ledger, progress or _silent)
     with run.alone():
-        steps.say("charge")
-        steps.ledger.grant(steps.generator.request(schema), steps.release)
+        steps.charge()
         return steps.go()
 
 
 class _Steps:
     """The steps of one run. Whatever a step needs it takes from the run's folder, so any of them can be the first of a process."""
 
-    def __init__(self, run: Run, table: Table, say: Progress):
+    def __init__(self, run: Run, table: Table, ledger: Ledger, say: Progress):
         self.run = run
         self.table = table
+        self.ledger = ledger
         self.state = run.state()
         self.order = self.state["order"]
         self.release: str = self.state["release"]
@@ -140,20 +142,24 @@ class _Steps:
         self.run.log(step)
         self._progress(step)
 
+    def charge(self) -> None:
+        """Take the whole request from the ledger, once. Raises `BadInput` if the run's policy is not the one that was charged for."""
+        self.say("charge")
+        from dpsynth.releasing.audited import code_hash
+
+        attempt = Attempt(self.policy.hash, code_hash(), None if self.schema.unit.is_row else shares_of(self.policy))
+        with Seen.default().followed(self.ledger):
+            granted = self.ledger.grant(self.generator.request(self.schema), self.release, attempt)
+        if granted.body.get("policy") != attempt.policy:
+            raise BadInput(Fault(str(self.run.out), "holds another policy than the release was charged with", "restore it, or make a new release"))
+
     def go(self) -> Outcome:
-        keep_shares(self.ledger, self.schema, self.policy)
         self.fit()
         self.sample()
         document = self.attack()
         self.gate(document)
         bundle = self.publish(document) if document["verdict"] == "PASS" and self.policy.publishes else None
         return Outcome(self.release, document["verdict"], tuple(document["reasons"]), self.run.out, bundle)
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        ledger = Ledger.open(self.order["ledger"])
-        require_population(ledger, self.schema)
-        return ledger
 
     @cached_property
     def generator(self) -> Generator:
@@ -177,12 +183,16 @@ class _Steps:
     def split(self) -> Split:
         """The rows, split. Reached only after the charge: from inside a measurement, or by the gate."""
         frame = self.table.rows()
+        self.ledger.saw(self.release, frame, self.schema)
         key = bytes.fromhex(self.state["split_key"]) if self.schema.unit.is_row else self.ledger.split_key
         return divide(frame, self.schema, key, shares_of(self.policy))
 
     def fit(self) -> None:
-        if self.run.model.exists():
-            return
+        if not self.run.model.exists():
+            self._fit()
+        self.ledger.fitted(self.release)
+
+    def _fit(self) -> None:
         self.say("fit")
         request = self.generator.request(self.schema)
         model = self.generator.fit(self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers))
@@ -240,7 +250,8 @@ class _Steps:
         self.say("gate")
         known = self.verdicts
         if not known or known[-1]["verdict"] != document["verdict"]:
-            self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"], "candidate": document["candidate"]})
+            with Seen.default().followed(self.ledger):
+                self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"], "candidate": document["candidate"]})
         if not self.run.report.exists():
             from dpsynth.releasing.papers import custodian_page
 
@@ -271,7 +282,8 @@ def _recorded(order: Order, checked: Checked) -> dict[str, Any]:
     return {
         "table": order.table.address,
         "schema": order.schema.to_dict(),
-        "ledger": str(checked.ledger.path.absolute()),
+        "ledger": checked.ledger.store.kept_address,
+        "ledger_id": checked.ledger.id,
         "epsilon": order.epsilon,
         "delta": order.delta,
         "generator": order.generator,

@@ -159,7 +159,10 @@ def _number_panel(column: Column, cells: pd.Series, measured: Mapping[str, Any] 
     noise = _whiskers(measured, len(edges) - 1 + len(column.special) + 1)
     one = Series("synthetic", SYNTHETIC, [float(c) for c in counts], noise[: len(edges) - 1])
     labels = [f"{a:g} to {b:g}" for a, b in pairwise(edges)]
-    return _panel(column.name, charts.histogram(edges, [one], key), labels, one)
+    widths = [b - a for a, b in pairwise(edges)]
+    alike = max(widths) <= 2 * min(widths)
+    svg = charts.histogram(edges, [one], key) if alike else charts.histogram(range(len(edges)), [one], key, labels)
+    return _panel(column.name, svg, labels, one)
 
 
 def _edges(column: Column, measured: Mapping[str, Any] | None, present: Any) -> list[float]:

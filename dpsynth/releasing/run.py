@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dpsynth.durable import sync_folder
 from dpsynth.errors import BadInput, Fault
 from dpsynth.privacy.unit import new_key
-from dpsynth.releasing.durable import sync_folder
 
 FORMAT = "dpsynth-run/1"
 ROOM_BYTES = 32 << 20

@@ -47,19 +47,11 @@ def require_same_shares(ledger: Ledger, schema: Schema, policy: Policy) -> None:
     Raises:
         BadInput: the policy splits otherwise.
     """
-    first = _shares_kept(ledger)
-    if not schema.unit.is_row and first not in (None, list(shares_of(policy))):
-        raise BadInput(Fault("policy", f"{policy.name} splits otherwise than this ledger's first release", f"use one that splits {first}"))
-
-
-def keep_shares(ledger: Ledger, schema: Schema, policy: Policy) -> None:
-    """Write the first release's shares into the ledger."""
-    if not schema.unit.is_row and _shares_kept(ledger) is None:
-        ledger.record("split", {"shares": list(shares_of(policy))})
-
-
-def _shares_kept(ledger: Ledger) -> list[float] | None:
-    return next((e.body["shares"] for e in ledger.events() if e.kind == "split"), None)
+    first = ledger.shares
+    if not schema.unit.is_row and first not in (None, shares_of(policy)):
+        raise BadInput(
+            Fault("policy", f"{policy.name} splits otherwise than this ledger's first release", f"use one that splits {list(first or ())}")
+        )
 
 
 def divide(frame: pd.DataFrame, schema: Schema, key: bytes, shares: tuple[float, float, float]) -> Split:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dpsynth.durable import refusing
 from dpsynth.errors import BadInput, Fault, VerificationFailed, refuse
+from dpsynth.privacy.ledger import Ledger
 from dpsynth.releasing.bundle import CERTIFIED, FILES, read_bundle
 from dpsynth.releasing.certificate import Certificate, Signature, signatures_from_bytes
 from dpsynth.releasing.key import KeyStore, KnownKey, fingerprint, load_public, raw_bytes, spoken
@@ -135,6 +137,39 @@ def examine(
     except VerificationFailed as error:
         return Verification(bundle, (Check("files", "failed", tuple(str(error).split("\n"))),), None, None)
     return _verification(bundle, files, known, terms)
+
+
+def require_history(ledger: Ledger, given: Path, keys: KeyStore) -> Certificate:
+    """Check that a ledger still has the history on which a certificate was given; the certificate.
+
+    Args:
+        given: a bundle, or the certificate.json of one, its certificate.sig beside it.
+
+    Raises:
+        BadInput: there is nothing of the kind at the path.
+        VerificationFailed: events were dropped or rewritten since, or the certificate is another ledger's or not signed by a known key.
+    """
+    certificate = _signed_certificate(given, keys)
+    if certificate.ledger.id != ledger.id:
+        raise VerificationFailed(f"{given}: is a certificate of another ledger than {ledger.where}; give one that was released from it")
+    if not any(e.hash == certificate.ledger.head for e in ledger.events()):
+        what = f"its history is not the one that certificate {certificate.id} was given on: events were dropped or rewritten"
+        raise VerificationFailed(f"{ledger.where}: {what}; restore it from a backup")
+    return certificate
+
+
+def _signed_certificate(given: Path, keys: KeyStore) -> Certificate:
+    if given.suffix == ".json":
+        with refusing(given, "be read", "give a bundle, or a certificate.json with its certificate.sig beside it"):
+            files = {"certificate.json": given.read_bytes(), "certificate.sig": given.with_suffix(".sig").read_bytes()}
+    else:
+        files = read_bundle(given)
+    certificate, reading = _read_certificate(files)
+    _, signing = _read_signatures(files, keys.known())
+    faults = [f"{given}: {c.name}: {w}" for c in (reading, signing) if c.status == "failed" for w in c.words]
+    if certificate is None or faults:
+        raise VerificationFailed("\n".join(faults))
+    return certificate
 
 
 def _verification(bundle: Path, files: dict[str, bytes], known: tuple[KnownKey, ...], terms: Terms) -> Verification:

@@ -255,3 +255,37 @@ def test_init_leaves_no_draft_that_does_not_load(header: str, tmp_path: Path, ca
     (tmp_path / "t.csv").write_text(header + "\n1,2,3\n")
     assert main(["init", str(tmp_path / "t.csv"), "--one-row-per-person", "--out", str(tmp_path / "s.toml")]) == 2
     assert not (tmp_path / "s.toml").exists()
+
+
+MISPLACED = [
+    "ledger {}",
+    "ledger show a.db {}",
+    "ledger create a.db --dataset d --epsilon 1 --delta 1e-6 --currency {}",
+    "ledger verify a.db --certificate {} --more",
+    "release {} --schema {} --ledger a.db --epsilon 1 --delta 1e-9 --out out",
+    "release t.csv --schema nowhere.json --ledger {} --epsilon 1 --delta 1e-9 --out out",
+    "profile t.csv --schema {} --ledger a.db --epsilon 1",
+    "verify {}",
+    "key export {}",
+]
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "POSTGRESQL", "postgresql+psycopg", "postgre"])
+@pytest.mark.parametrize(
+    "words", [*MISPLACED, "ledger show {}", "ledger create {} --dataset d --epsilon 1 --delta 1e-6", "ledger reopen {} --reason r"]
+)
+def test_an_address_misspelt_or_misplaced_does_not_show_its_password(
+    words: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"{scheme}://custodian:{SECRET}@127.0.0.1:1/people?password={SECRET}"
+    for line in (words.split(), [*words.split(), "--json"]):
+        assert main([word.format(address) for word in line]) == 2
+        captured = capsys.readouterr()
+        assert SECRET not in captured.out + captured.err
+
+
+def test_words_of_a_connection_are_no_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "show", f"host=h password={SECRET} dbname=people"]) == 2
+    said = capsys.readouterr().err
+    assert "ledger: is an address, and none of ours" in said and SECRET not in said

@@ -146,7 +146,7 @@ def test_ledger_create_show_verify_reopen(tmp_path: Path, capsys: pytest.Capture
 def test_a_ledger_says_its_currency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--dataset", "d", "--epsilon", "3", "--delta", "1e-6")
     assert run(capsys, "ledger", "create", tmp_path / "g.db", *words)["currency"] == "gdp"
-    assert run(capsys, "ledger", "create", tmp_path / "z.db", *words, "--currency", "zcdp")["currency"] == "zcdp"
+    assert run(capsys, "ledger", "create", tmp_path / "z.db", *words, "--currency", "zcdp", "--another", "to compare")["currency"] == "zcdp"
     shown = run(capsys, "ledger", "show", tmp_path / "z.db")
     assert shown["currency"] == "zcdp" and shown["largest_epsilon"] == pytest.approx(3, rel=1e-6)
     assert main(["ledger", "show", str(tmp_path / "z.db")]) == 0 and "2 rho 0 of" in capsys.readouterr().out

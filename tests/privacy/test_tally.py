@@ -32,28 +32,42 @@ def frame(rows: int) -> pd.DataFrame:
     )
 
 
-def slow(of: pd.DataFrame, clique: tuple[Attribute, ...]) -> np.ndarray:
+def slow(of: pd.DataFrame, clique: tuple[Attribute, ...], weights: np.ndarray | None = None) -> np.ndarray:
     counts = np.zeros([a.size for a in clique], np.int64)
     coded = [a.encode(of[a.column.name], ".").tolist() for a in clique]
-    for cell, count in Counter(zip(*coded, strict=True)).items():
+    held: Counter[tuple[int, ...]] = Counter()
+    for cell, weight in zip(zip(*coded, strict=True), [1] * len(of) if weights is None else weights.tolist(), strict=True):
+        held[cell] += weight
+    for cell, count in held.items():
         counts[cell] = count
     return counts
 
 
-@pytest.mark.parametrize("rows", [0, 1, 300, 70_000])
+@pytest.mark.parametrize("rows", [0, 1, 300, 20_000])
 @pytest.mark.parametrize("room", [0, 400 * 2**20])
-def test_counts_and_distances_are_the_slow_ones(rows: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("one", [1, 1024])
+def test_counts_and_distances_are_the_slow_ones(rows: int, room: int, one: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "CACHE_BYTES", room)
     monkeypatch.setattr(tally, "BLOCK", 64)
     of = frame(rows)
-    fast = Tally(of, ".")
     rng = np.random.default_rng(1)
+    weights = None if one == 1 else rng.integers(1, one + 1, rows)
+    fast = Tally(of, ".", weights, one)
     for clique in [(a,) for a in EVERY] + list(itertools.permutations(EVERY, 2))[::3] + [(A, COARSE, N), (N, LONE, A)]:
-        expected = slow(of, clique)
+        expected = slow(of, clique, weights)
         for _ in range(2):
             assert (fast.counts(clique) == expected).all() and fast.counts(clique).shape == expected.shape
         reference = rng.integers(-3, 90_000, expected.shape)
-        assert fast.distance(clique, reference) == sum(abs(int(c) - int(r)) for c, r in zip(expected.ravel(), reference.ravel(), strict=True))
+        apart = sum(abs(int(c) - one * int(r)) for c, r in zip(expected.ravel(), reference.ravel(), strict=True))
+        assert fast.distance(clique, reference) == apart
+
+
+@given(st.integers(2**20, 2**31), st.integers(-(2**50), 2**50), st.integers(1, 2**10))
+@settings(deadline=None, max_examples=60)
+def test_a_weighted_distance_neither_wraps_nor_rounds_however_heavy(weight: int, reference: int, rows: int) -> None:
+    heavy = Tally(frame(rows), ".", np.full(rows, weight * 2**10), 2**10)
+    assert heavy.counts((LONE,)).tolist() == [rows * weight * 2**10]
+    assert heavy.distance((LONE,), np.array([reference])) == 2**10 * abs(rows * weight - reference)
 
 
 def test_the_rows_of_the_empty_clique_are_all_rows() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
+from time import sleep
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,3 +138,43 @@ def test_only_the_kernels_own_attributes(ledger: Ledger, attribute: Ranks) -> No
         with pytest.raises(TypeError, match="kernel's own"):
             ask()
     assert table.spent == Cost()
+
+
+def test_a_resume_under_other_bounds_buys_no_more_answers(ledger: Ledger, tmp_path: Path) -> None:
+    """What was told when three rows of a person counted cost nine times what it would at one; told again it still does."""
+
+    def opened_at(rows: int) -> PrivateTable:
+        schema = BY_PERSON.with_unit(replace(BY_PERSON.unit, max_rows=rows))
+        table = ledger.resumable_table(lambda: FRAME, schema, "the release", tmp_path / "answers.jsonl")
+        table.grant(Request(1.0, DELTA, False, "test"))
+        return table
+
+    first = opened_at(3)
+    sigma = first.sigma(first.granted.amount * 0.999)
+    first.marginal([SEX], sigma)
+    with pytest.raises(BadInput, match="holds the answers to other questions"):
+        opened_at(1).marginal([SEX], sigma)
+    assert ledger.spent == opened_at(3).granted
+
+
+def test_threads_that_share_a_table_share_its_grant(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks for the whole grant while the charge is under way: one is answered."""
+    real, table, every = Ledger.grant, ledger.table(FRAME, BY_ROW), Barrier(4)
+
+    def slow(ledger: Ledger, *words: Any) -> Any:
+        granted = real(ledger, *words)
+        sleep(0.1)
+        return granted
+
+    def spend(_: int) -> bool:
+        every.wait()
+        try:
+            table.grant(Request(1.0, DELTA, False, "test"))
+            table.marginal([SEX], table.sigma(table.granted.amount * 0.999))
+        except BudgetExceeded:
+            return False
+        return True
+
+    monkeypatch.setattr(Ledger, "grant", slow)
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(spend, range(4))) == 1

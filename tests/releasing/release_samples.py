@@ -74,7 +74,7 @@ def certificate(**changes: Any) -> Certificate:
         "amount": charge,
         "delta_event": 0.0,
         "events": (Event("measurement", "1-way marginals", charge / 2, 0.0), Event("measurement", "2-way marginals", charge / 2, 0.0)),
-        "ledger": LedgerTotals("L1", "clinic", 3.0, 1e-6),
+        "ledger": LedgerTotals("L1", "clinic", 3.0, 1e-6, "5f" * 32),
         "generator": Generator("mst", {"share": 0.3, "top": None}, "0.1.0"),
         "schema": "clinic",
         "policy": PolicyCopy.of("partner-contract", "1", POLICY),

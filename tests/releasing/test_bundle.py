@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from release_samples import ACCURACY, POLICY, certificate, released_schema, rows
 
+from dpsynth import durable
 from dpsynth.errors import BadInput, DpsynthError, VerificationFailed
-from dpsynth.releasing import bundle, durable
+from dpsynth.releasing import bundle
 from dpsynth.releasing.bundle import CERTIFIED, FILES, PublicContents, bundle_name, read_bundle, write_public
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import Schema

@@ -34,12 +34,12 @@ def test_keys_are_sorted_and_text_is_utf8() -> None:
 
 def test_it_says_what_it_must() -> None:
     document = json.loads(CERTIFICATE.to_bytes())
-    assert document["format"] == "dpsynth-certificate/2"
+    assert document["format"] == "dpsynth-certificate/3"
     assert document["meaning"] == MEANING
     assert document["relation"] == "add/remove one unit"
     assert document["verdict"] == "PASS"
     assert PUBLICATION in document["limits"]
-    assert document["ledger"] == {"id": "L1", "dataset": "clinic", "epsilon": 3.0, "delta": 1e-6}
+    assert document["ledger"] == {"id": "L1", "dataset": "clinic", "epsilon": 3.0, "delta": 1e-6, "head": "5f" * 32}
 
 
 def test_whole_numbers_are_written_as_the_floats_they_stand_for() -> None:
@@ -114,6 +114,8 @@ def test_bytes_that_are_not_text_are_refused() -> None:
         ({"ledger": replace(CERTIFICATE.ledger, epsilon=0.5)}, "ledger's whole"),
         ({"ledger": replace(CERTIFICATE.ledger, delta=1e-10)}, "ledger's whole"),
         ({"ledger": replace(CERTIFICATE.ledger, epsilon=-1.0)}, "ledger's totals"),
+        ({"ledger": replace(CERTIFICATE.ledger, head="A" * 64)}, "head is not a hash"),
+        ({"ledger": replace(CERTIFICATE.ledger, head="12: " + "5f" * 30)}, "head is not a hash"),
         ({"policy": replace(CERTIFICATE.policy, sha256="0" * 64)}, "policy's hash"),
         ({"policy": PolicyCopy.of("p", "1", "max_epsilon = 0.5\n")}, "policy allows"),
         ({"policy": PolicyCopy.of("p", "1", "[privacy]\nmax_epsilon = 0.5\n")}, "policy allows"),
@@ -143,7 +145,7 @@ def test_a_certificate_in_zcdp_is_reckoned_in_zcdp() -> None:
 
 
 def test_a_certificate_of_another_format_is_for_another_version() -> None:
-    old = CERTIFICATE.to_bytes().replace(b"dpsynth-certificate/2", b"dpsynth-certificate/1").replace(b'"amount"', b'"mu_squared"')
+    old = CERTIFICATE.to_bytes().replace(b"dpsynth-certificate/3", b"dpsynth-certificate/1").replace(b'"amount"', b'"mu_squared"')
     with pytest.raises(VerificationFailed, match="the dpsynth version that wrote it"):
         Certificate.from_bytes(old)
 

@@ -73,6 +73,18 @@ def test_a_key_that_others_can_read_is_refused(keys: KeyStore) -> None:
         keys.own()
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610, 0o660])
+def test_a_key_file_by_path_is_its_owners_only_too(mode: int, keys: KeyStore, tmp_path: Path) -> None:
+    keys.create()
+    path = tmp_path / "key.pem"
+    path.write_bytes(keys.own_path.read_bytes())
+    path.chmod(mode)
+    with pytest.raises(BadInput, match=f"others can read the private key; run `chmod 600 '{path}'`"):
+        load_private(path)
+    path.chmod(0o400)
+    load_private(path)
+
+
 def test_fingerprint_is_the_hash_of_the_raw_key(keys: KeyStore) -> None:
     public = keys.create().public_key()
     digest = hashlib.sha256(raw_bytes(public)).digest()

@@ -1,0 +1,119 @@
+"""A copy of a ledger, an older one, or one that was cut is not spent from at a desk that has seen more of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Barrier
+
+import pandas as pd
+import pytest
+
+from dpsynth.cli import main
+from dpsynth.errors import BadInput, BudgetExceeded
+from dpsynth.privacy import Ledger, Request
+from dpsynth.releasing.seen import Seen
+
+ONE = Request(1.0, 1e-9, False, "test")
+SCHEMA = {
+    "name": "people",
+    "privacy_unit": {"unit": "row"},
+    "columns": [{"name": "a", "type": "categorical", "categories": ["x", "y"], "categories_basis": "publisher"}],
+}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.create(tmp_path / "ledger.db", "people", 3.0, 1e-6)
+
+
+def charge(ledger: Ledger) -> None:
+    with Seen.default().followed(ledger):
+        ledger.grant(ONE)
+
+
+def copied(ledger: Ledger) -> Ledger:
+    return Ledger.open(shutil.copy(ledger.path, ledger.path.with_name("copy.db")))
+
+
+def cut(path: Path) -> None:
+    last = Ledger.open(path).events()[-1].seq
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TRIGGER event_delete")
+        connection.execute(f"DELETE FROM event WHERE seq = {last}")
+        connection.execute(f"PRAGMA user_version = {last - 1}")
+
+
+def test_a_copy_is_not_spent_from_beside_its_original(ledger: Ledger) -> None:
+    charge(ledger)
+    copy = copied(ledger)
+    charge(copy)
+    charge(copy)
+    with pytest.raises(BadInput, match="lacks events that this desk has seen in it"):
+        charge(ledger)
+    assert len(ledger.events()) == 2
+    charge(copy)
+
+
+def test_what_a_desk_has_seen_may_move_and_may_grow_elsewhere(ledger: Ledger, tmp_path: Path) -> None:
+    charge(ledger)
+    ledger.grant(ONE)
+    shutil.move(ledger.path, tmp_path / "moved.db")
+    charge(Ledger.open(tmp_path / "moved.db"))
+    charge(Ledger.create(tmp_path / "another.db", "people", 3.0, 1e-6))
+
+
+def test_of_two_copies_charged_at_once_one_is_refused(ledger: Ledger) -> None:
+    charge(ledger)
+    both, together = [ledger, copied(ledger)], Barrier(2)
+
+    def charged(one: Ledger) -> bool:
+        together.wait()
+        try:
+            charge(one)
+        except BadInput:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(charged, both)) == [False, True]
+
+
+def test_a_charge_that_is_refused_is_not_remembered(ledger: Ledger) -> None:
+    with pytest.raises(BudgetExceeded), Seen.default().followed(ledger):
+        ledger.grant(Request(9.0, 1e-9, False, "too much"))
+    assert not list(Seen.default().home.rglob("*.json"))
+
+
+def test_a_desk_that_cannot_remember_charges_nothing(ledger: Ledger, home: Path) -> None:
+    (home / "ledgers").write_text("")
+    with pytest.raises(BadInput, match="DPSYNTH_HOME"):
+        charge(ledger)
+    assert len(ledger.events()) == 1
+
+
+@pytest.mark.parametrize("damage", [cut, lambda p: shutil.copy(p.with_name("older.db"), p)], ids=["cut", "older copy"])
+def test_every_command_that_spends_refuses_and_verify_finds_it(
+    damage: Callable[[Path], object], ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = ledger.path, tmp_path / "out"
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    pd.DataFrame({"a": ["x", "y"] * 30}).to_csv(tmp_path / "people.csv", index=False)
+    table = [str(tmp_path / "people.csv"), "--schema", str(tmp_path / "schema.json"), "--ledger", str(path), "--epsilon", "0.1"]
+    shutil.copy(path, tmp_path / "older.db")
+    charge(ledger)
+    assert main(["ledger", "verify", str(path)]) == 0
+    damage(path)
+    capsys.readouterr()
+    before = path.read_bytes()
+    release = ["release", *table, "--delta", "1e-9", "--out", str(out)]
+    for words in (["profile", *table], release, [*release, "--dry-run"], ["ledger", "reopen", str(path), "--reason", "x"]):
+        assert main(words) == 2
+        assert "lacks events that this desk has seen in it" in capsys.readouterr().err
+    assert main(["ledger", "verify", str(path)]) == 6
+    assert path.read_bytes() == before and not out.exists()
