@@ -3,11 +3,19 @@
 Statement. Each method below charges the filter of a durable grant before it touches a row, and returns only the noised answer.
 Neighbouring tables differ in one privacy unit, hence (after bounding, see `unit.py`) in at most m rows.
 
-Sensitivity. A marginal counts rows: m rows of a unit may share a cell, so its L2 sensitivity is m. A selection score
-w ||M(D) - ref||_1 - penalty, with whole-numbered w, ref and penalty fixed by earlier answers, moves by at most w m; all scores of a
-selection by at most m times the largest w among its candidates. The number of distinct units that hold each value of an open
+Sensitivity, where rows are counted. A marginal counts rows: m rows of a unit may share a cell, so its L2 sensitivity is m. A selection
+score w ||M(D) - ref||_1 - penalty, with whole-numbered w, ref and penalty fixed by earlier answers, moves by at most w m; all scores of
+a selection by at most m times the largest w among its candidates. The number of distinct units that hold each value of an open
 column moves by 1 in at most m places: L2 sensitivity sqrt(m); the name of a value that one unit alone holds passes the threshold
 with probability at most delta.
+
+Where units are counted. Counts are whole numbers of parts, PARTS to a count of one, and noise is added to these; a unit moves any
+table of them by PARTS parts in L1, so by 1 in L2. The same holds of a column's values: their support is counted in parts too, L2
+sensitivity 1 in place of sqrt(m). A unit that alone holds some values holds at most m of them, none by more than PARTS parts: by
+the union bound one of their names passes with probability at most m P[noise >= threshold - PARTS] <= delta. What callers see is in
+counts (parts / PARTS, exact in floating point, as PARTS is a power of two), sigma too.
+
+Where m itself is measured (`bounding.py`), that is the first question of a grant, asked as it is granted; all others use the answer.
 
 References: McKenna et al. 2021 (MST); Korolova et al. 2009 (thresholds); `currency.py` for what each costs.
 """
@@ -17,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,27 +33,33 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dpsynth.errors import BudgetExceeded
-from dpsynth.privacy import gdp
+from dpsynth.privacy import bounding, gdp
 from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.attribute import is_kernels_own
 from dpsynth.privacy.cost import Cost, Filter, Request, require_budget
 from dpsynth.privacy.currency import GDP, Currency
 from dpsynth.privacy.noise import Counts, Noise, SystemNoise
 from dpsynth.privacy.tally import Clique, Tally
-from dpsynth.privacy.unit import kept_rows, new_key, unit_ids
+from dpsynth.privacy.unit import Kept, bound, most_moved, new_key, parts_of_one, rows_of_units, unit_ids
 from dpsynth.schema.cells import read_text
 from dpsynth.schema.column import Column
 from dpsynth.schema.schema import Schema
 
-MAX_SCORE = 2**53
+# In counts. Times the 2^10 parts of a count, and beside the heaviest weight on 2^31 units, scores stay below 2^62.
+MAX_SCORE = 2**50
 MAX_WEIGHT = 2**20
+
+Floats = npt.NDArray[np.float64]
 
 
 class PrivateTable:
     """Rows of people behind a budget. Ask for a grant once, then measure.
+
+    `schema` is public; once granted, its unit's `max_rows` is final.
 
     Args:
         rows: the table, or a function that fetches it; not touched before a measurement has been charged.
@@ -70,14 +85,22 @@ class PrivateTable:
         self._key = key or new_key()
         self._answers = answers or Answers()
         self._filter: Filter | None = None
+        self._granting = threading.Lock()
         self._process = os.getpid()
         self._frame: pd.DataFrame | None = None
+        self._bounded: tuple[pd.DataFrame, Kept] | None = None
         self._counted: Tally | None = None
         self.events: list[dict[str, Any]] = []
 
     @property
     def rows_per_unit(self) -> int:
+        """The most rows of one unit that count."""
         return self.schema.unit.max_rows
+
+    @property
+    def sensitivity(self) -> int:
+        """By how much one unit moves the counts of a marginal at most, in L1 and in L2."""
+        return most_moved(self.schema.unit)
 
     @property
     def granted(self) -> Cost:
@@ -97,52 +120,62 @@ class PrivateTable:
         return self._open().left
 
     def grant(self, request: Request) -> Cost:
-        """Charge the whole request, durably, before any row is read. Raises `BudgetExceeded`; a table is granted once."""
+        """Charge the whole request, durably, before any row is read; then measure max_rows, if the schema leaves it to be measured.
+
+        Raises `BudgetExceeded`; a table is granted once.
+        """
         require_budget(request.epsilon, request.delta)
-        if self._filter is not None:
-            raise BudgetExceeded("this table was granted its budget already; ask the ledger for a new table")
-        self._filter = Filter(self._account(replace(request, unit=self.schema.unit.columns)))
+        with self._granting:  # a second filter on one grant would meter it twice
+            if self._filter is not None:
+                raise BudgetExceeded("this table was granted its budget already; ask the ledger for a new table")
+            self._filter = Filter(self._account(replace(request, unit=self.schema.unit.columns)))
+        unit = self.schema.unit
+        if unit.keep is not None:
+            enough = self._enough_rows(unit.keep)
+            self.schema = self.schema.with_unit(replace(unit, max_rows=enough, keep=None))
         return self._filter.grant
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a table is not copied and not pickled: each copy would spend the same grant")
 
     def sigma(self, amount: float) -> float:
-        """The noise scale at which one marginal of this table costs at most `amount`."""
-        return self.currency.noise_sigma(amount, self._marginal_squared)
+        """The noise scale, in counts, at which one marginal of this table costs at most `amount`."""
+        return self.currency.noise_sigma(amount, self._marginal_squared) / self._one
 
     def discovery_sigma(self, amount: float) -> float:
-        """The noise scale at which one discovery in this table costs at most `amount`."""
-        return self.currency.noise_sigma(amount, self._discovery_squared)
+        """The noise scale, in counts, at which one discovery in this table costs at most `amount`."""
+        return self.currency.noise_sigma(amount, self._discovery_squared) / self._one
 
-    def marginal(self, clique: Clique, sigma: float) -> Counts:
+    def marginal(self, clique: Clique, sigma: float) -> Floats:
         """Noisy counts of the clique's cells, shape (size_1, ..., size_k): discrete Gaussian of scale `sigma` on each cell.
 
-        Raises `BudgetExceeded` before any row is touched.
+        They are whole numbers where rows are counted, multiples of 1 / PARTS where units are. Raises `BudgetExceeded` before any
+        row is touched.
         """
         _require_own(clique)
         question = {"marginal": _names(clique), "sizes": [a.size for a in clique], "sigma": sigma}
-        cost = self._cost(self.currency.noise_cost(sigma, self._marginal_squared))
-        answer = self._ask(question, cost, lambda: self._noise.add_discrete_gaussian(self._tally().counts(clique).astype(np.int64), sigma).tolist())
-        return np.array(answer, dtype=np.int64).reshape([a.size for a in clique])
+        scale = sigma * self._one
+        cost = self._cost(self.currency.noise_cost(scale, self._marginal_squared))
+        answer = self._ask(question, cost, lambda: self._noise.add_discrete_gaussian(self._tally().counts(clique).astype(np.int64), scale).tolist())
+        return np.array(answer, dtype=np.float64).reshape([a.size for a in clique]) / self._one
 
     def select(self, cliques: Sequence[Clique], references: Sequence[Counts], weights: Sequence[int], penalties: Sequence[int], amount: float) -> int:
         """The index of a clique whose counts are far from its reference, by the exponential mechanism at a cost of at most `amount`.
 
         The score of clique i is weights[i] * ||counts_i - references[i]||_1 - penalties[i]; references (same shapes as the
-        marginals), weights (at least 1) and penalties are whole numbers made from earlier answers only. The score of the empty
-        clique (reference of shape ()) is -penalties[i], and no row is read for it: the option of buying nothing.
+        marginals, in counts), weights (at least 1) and penalties are whole numbers made from earlier answers only. The score of the
+        empty clique (reference of shape ()) is -penalties[i], and no row is read for it: the option of buying nothing.
         """
         for clique, reference, weight, penalty in zip(cliques, references, weights, penalties, strict=True):
             _require_candidate(clique, reference, weight, penalty)
         question = {"select": len(cliques), "among": _digest(cliques), "amount": amount}
         epsilon = self.currency.selection_epsilon(amount)
-        scale = 2 * self.rows_per_unit * int(max(weights)) / epsilon
+        scale = 2 * self.sensitivity * self._one * int(max(weights)) / epsilon
         cost = self._cost(self.currency.selection_cost(epsilon))
 
         def draw() -> int:
             candidates = zip(cliques, references, weights, penalties, strict=True)
-            scores = [int(w) * (self._tally().distance(c, r) if len(c) else 0) - int(p) for c, r, w, p in candidates]
+            scores = [int(w) * (self._tally().distance(c, r) if len(c) else 0) - self._one * int(p) for c, r, w, p in candidates]
             return self._noise.choose(np.array(scores, dtype=np.int64), scale)
 
         return int(self._ask(question, cost, draw))
@@ -150,40 +183,60 @@ class PrivateTable:
     def discover(self, column: Column, sigma: float, delta: float) -> tuple[str, ...]:
         """Names of the values of an open column that enough units hold, sorted. Costs event delta `delta`."""
         question = {"discover": column.name, "sigma": sigma, "delta": delta}
-        cost = self._cost(self.currency.noise_cost(sigma, self._discovery_squared), delta)
-        least = gdp.threshold(sigma, delta, self.rows_per_unit)
+        scale = sigma * self._one
+        cost = self._cost(self.currency.noise_cost(scale, self._discovery_squared), delta)
+        least = self._one - 1 + gdp.threshold(scale, delta, self.rows_per_unit)
 
         def draw() -> list[str]:
-            values, units = self._units_per_value(column)
-            noisy = self._noise.add_discrete_gaussian(units, sigma) if len(units) else units
+            values, support = self._support(column)
+            noisy = self._noise.add_discrete_gaussian(support, scale) if len(support) else support
             return sorted(v for v, n in zip(values, noisy, strict=True) if n >= least)
 
         return tuple(self._ask(question, cost, draw))
+
+    def _enough_rows(self, share: float) -> int:
+        """The rows of a unit that are to count: the first question of a table whose schema leaves them to be measured."""
+        unit = self.schema.unit
+        sigma = self.currency.noise_sigma(self.left.amount * bounding.SHARE, 1)
+        question = {"rows per unit": unit.name, "most": unit.max_rows, "sigma": sigma}
+
+        def draw() -> Any:
+            units = bounding.histogram(rows_of_units(self._whole(), self.schema), unit.max_rows)
+            return self._noise.add_discrete_gaussian(units, sigma).tolist()
+
+        noisy = self._ask(question, self._cost(self.currency.noise_cost(sigma, 1)), draw)
+        return bounding.enough(np.array(noisy, dtype=np.int64), sigma, unit.max_rows, share)
 
     def _ask(self, question: dict[str, Any], cost: Cost, draw: Callable[[], Any]) -> Any:
         """Charge, then answer: from the journal if the step was answered before, else from the rows."""
         self._open().charge(cost)
         kind = next(iter(question))
         self.events.append({"kind": kind, "what": question[kind], "amount": cost.amount, "delta": cost.event_delta})
-        known = self._answers.replay(question)
+        asked = question | {"cost": [cost.amount_ticks, cost.delta_ticks]}  # told again at what it cost, whatever the schema says by now
+        known = self._answers.replay(asked)
         if known is not None:
             return known
         answer = draw()
-        self._answers.record(question, answer)
+        self._answers.record(asked, answer)
         return answer
 
     def _cost(self, amount: Fraction, delta: float = 0.0) -> Cost:
         return Cost.measured(self.currency, amount, delta)
 
     @property
+    def _one(self) -> int:
+        """The parts of a count of one."""
+        return parts_of_one(self.schema.unit)
+
+    @property
     def _marginal_squared(self) -> int:
-        """A marginal's L2 sensitivity m, squared."""
-        return self.rows_per_unit**2
+        """A marginal's L2 sensitivity in parts, squared."""
+        return (self.sensitivity * self._one) ** 2
 
     @property
     def _discovery_squared(self) -> int:
-        """A discovery's L2 sensitivity sqrt(m), squared."""
-        return self.rows_per_unit
+        """A discovery's L2 sensitivity in parts, squared: that of a marginal where units are counted, else sqrt(m)."""
+        return self._marginal_squared if self.schema.unit.count == "units" else self.rows_per_unit
 
     def _open(self) -> Filter:
         if self._filter is None:
@@ -192,25 +245,39 @@ class PrivateTable:
             raise BudgetExceeded("this table's budget is its own process's: a forked child would spend it twice")
         return self._filter
 
-    def _bounded(self) -> pd.DataFrame:
-        """The rows that count, fetched on first use. Reached from inside `_ask` only."""
+    def _whole(self) -> pd.DataFrame:
+        """All rows, fetched on first use. Reached from inside `_ask` only."""
         if self._frame is None:
-            frame = self._rows if isinstance(self._rows, pd.DataFrame) else self._rows()
-            self._frame = frame.iloc[kept_rows(frame, self.schema, self._key)]
+            self._frame = self._rows if isinstance(self._rows, pd.DataFrame) else self._rows()
         return self._frame
 
+    def _kept(self) -> tuple[pd.DataFrame, Kept]:
+        """The rows that count. Reached from inside `_ask` only."""
+        if self._bounded is None:
+            kept = bound(self._whole(), self.schema, self._key)
+            self._bounded = self._whole().iloc[kept.positions], kept
+            self._frame = None
+        return self._bounded
+
     def _tally(self) -> Tally:
-        """Exact counts. Reached from inside `_ask` only."""
+        """Exact counts, in parts. Reached from inside `_ask` only."""
         if self._counted is None:
-            self._counted = Tally(self._bounded(), self.schema.file.decimal)
+            frame, kept = self._kept()
+            self._counted = Tally(frame, self.schema.file.decimal, kept.parts, self._one)
         return self._counted
 
-    def _units_per_value(self, column: Column) -> tuple[list[str], Counts]:
-        """Distinct values of a column and how many units hold each."""
-        frame = self._bounded()
-        held = set(zip(read_text(frame[column.name], column), unit_ids(frame, self.schema), strict=True))
-        units = Counter(value for value, unit in held if value is not None and unit is not None)
-        return list(units), np.array(list(units.values()), dtype=np.int64)
+    def _support(self, column: Column) -> tuple[list[str], Counts]:
+        """Distinct values of a column and how many units hold each; where units are counted, how many parts of them."""
+        frame, kept = self._kept()
+        values = read_text(frame[column.name], column)
+        held: Counter[str | None] = Counter()
+        if kept.parts is None:
+            held.update(value for value, _ in set(zip(values, unit_ids(frame, self.schema), strict=True)))
+        else:
+            for value, parts in zip(values, kept.parts.tolist(), strict=True):
+                held[value] += parts
+        support = {value: count for value, count in held.items() if value is not None}
+        return list(support), np.array(list(support.values()), dtype=np.int64)
 
 
 def single_use(rows: pd.DataFrame, schema: Schema, noise: Noise | None = None, currency: Currency = GDP) -> PrivateTable:

@@ -1,8 +1,20 @@
-"""Privacy units: who a row belongs to, which of a unit's rows are kept, and which side of a split it falls on.
+"""Privacy units: who a row belongs to, which of a unit's rows count and for how much, and which side of a split it falls on.
 
-Statement. All three are functions of a secret key and of the unit's own rows only: never of file position, never of
-another unit's rows. So adding or removing one unit adds or removes its rows (at most max_rows of them after
-bounding) and moves nothing else.
+Statement. All of it is a function of a secret key and of the unit's own rows only: never of another unit's rows, nor of
+where in the file it stands. So adding or removing one unit adds or removes its rows (at most max_rows of them after
+bounding), each with its own weight, and moves nothing else.
+
+Sensitivity. Where rows are counted, a unit is at most m = max_rows rows of weight 1. Where units are counted, a unit is PARTS parts
+in all, whole numbers shared evenly over its k <= m rows that count: floor(PARTS / k) each, and one more for the first
+PARTS mod k of them by the key. Whatever cells these rows fall in, they move the counts by PARTS parts in L1, hence by at most
+that in L2: by 1, however many rows the unit has. What is then released is about a row drawn from a unit drawn at random.
+
+A row without an id counts nowhere, or all such rows are one unit, with bounds and weight like any other: as the schema says. That unit
+is protected as a whole; who is only a part of it, being removed, changes a unit, which is a removal and an addition: twice the mu.
+
+Ids are the same where their text is, or where a `.0` is all that sets them apart, which whole numbers get in a file that lacks some ids.
+
+References: Wilson et al. 2020 (arXiv 1909.01917), bounding by unit; Amin et al. 2019 (ICML), what bounds cost and spare.
 """
 
 from __future__ import annotations
@@ -11,14 +23,16 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dpsynth.schema.cells import read_text
-from dpsynth.schema.schema import Schema
+from dpsynth.schema.schema import PARTS, PrivacyUnit, Schema
 
+Whole = npt.NDArray[np.int64]
 KEY_BYTES = 32
 
 
@@ -35,7 +49,7 @@ def unit_ids(frame: pd.DataFrame, schema: Schema) -> list[bytes | None]:
     """
     if schema.unit.is_row:
         return list(_numbered(_row_bytes(frame, schema)))
-    columns = [read_text(frame[name], schema.column(name)) for name in schema.unit.columns]
+    columns = [map(_without_point, read_text(frame[name], schema.column(name))) for name in schema.unit.columns]
     nobody = b"\x00no id" if schema.unit.null_ids == "one-unit" else None
     return [nobody if any(c is None for c in cells) else _joined(cells) for cells in zip(*columns, strict=True)]
 
@@ -47,26 +61,81 @@ def keyed_uniform(key: bytes, purpose: str, ids: Iterable[bytes]) -> npt.NDArray
     return (np.frombuffer(words, dtype="<u8") >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def kept_rows(frame: pd.DataFrame, schema: Schema, key: bytes) -> npt.NDArray[np.int64]:
-    """Positions of the rows that count: at most max_rows of each unit, chosen by the key; all rows where the unit is the row."""
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The rows that count.
+
+    Attributes:
+        positions: in the table's order, shape (k,).
+        parts: how many of its unit's parts each row stands for, shape (k,); None where each row is a count of its own.
+    """
+
+    positions: Whole
+    parts: Whole | None = None
+
+
+def bound(frame: pd.DataFrame, schema: Schema, key: bytes) -> Kept:
+    """At most max_rows rows of each unit, chosen by the key; all rows where the unit is the row."""
     if schema.unit.is_row:
-        return np.arange(len(frame))
-    units = unit_ids(frame, schema)
-    ordinals = _numbered((u or b"") + b"\x1e" + row for u, row in zip(units, _row_bytes(frame, schema), strict=True))
-    order = np.argsort(keyed_uniform(key, "rows of a unit", ordinals), kind="stable")
-    seen: Counter[bytes] = Counter()
-    kept = []
-    for position in order:
-        unit = units[position]
-        if unit is not None and seen[unit] < schema.unit.max_rows:
-            seen[unit] += 1
-            kept.append(position)
-    return np.sort(np.array(kept, dtype=np.int64))
+        return Kept(np.arange(len(frame)))
+    draws = keyed_uniform(key, "rows of a unit", _numbered(_row_bytes(frame, schema)))  # its bytes hold a row's id: equal ones are one unit's
+    owners, _ = pd.factorize(np.array(unit_ids(frame, schema), dtype=object), use_na_sentinel=True)
+    places, held = _places(owners, draws)
+    kept = np.flatnonzero((owners >= 0) & (places < schema.unit.max_rows))
+    if schema.unit.count == "rows":
+        return Kept(kept)
+    return Kept(kept, _shared_out(places[kept], np.minimum(held[kept], schema.unit.max_rows)))
+
+
+def kept_rows(frame: pd.DataFrame, schema: Schema, key: bytes) -> Whole:
+    """Positions of the rows that count."""
+    return bound(frame, schema, key).positions
+
+
+def rows_of_units(frame: pd.DataFrame, schema: Schema) -> Whole:
+    """How many rows each unit has before any are left out, shape (units,)."""
+    return np.array(list(Counter(u for u in unit_ids(frame, schema) if u is not None).values()), dtype=np.int64)
+
+
+def parts_of_one(unit: PrivacyUnit) -> int:
+    """Of how many whole parts a count of one is made."""
+    return PARTS if unit.count == "units" else 1
+
+
+def most_moved(unit: PrivacyUnit) -> int:
+    """By how much one unit moves the counts of a marginal at most, in L1 and in L2: each of its rows by 1, or all of them by 1."""
+    return 1 if unit.count == "units" else unit.max_rows
+
+
+def _places(owners: Whole, draws: npt.NDArray[np.float64]) -> tuple[Whole, Whole]:
+    """Each row's place among its owner's rows by their draws, from 0, and how many those are."""
+    order = np.lexsort((draws, owners))
+    sizes = np.bincount(owners + 1)
+    places = np.empty(len(owners), dtype=np.int64)
+    places[order] = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return places, sizes[owners + 1]
+
+
+def _shared_out(places: Whole, rows: Whole) -> Whole:
+    """A unit's parts over its rows: as even as whole numbers are, one more for the first by the key."""
+    return PARTS // rows + (places < PARTS % rows)
+
+
+def _without_point(text: str | None) -> str | None:
+    return text[:-2] if text is not None and text.endswith(".0") and text[:-2].removeprefix("-").isdecimal() else text
 
 
 def _row_bytes(frame: pd.DataFrame, schema: Schema) -> list[bytes]:
-    columns = [read_text(frame[c.name], c) for c in schema.columns]
+    """The same for two rows only where all of their cells are read alike: else which of them is the first would matter."""
+    columns = [_told_apart(frame[c.name], read_text(frame[c.name], c), schema.file.decimal) for c in schema.columns]
     return [_joined(cells) for cells in zip(*columns, strict=True)]
+
+
+def _told_apart(cells: pd.Series, texts: Iterable[str | None], decimal: str) -> Iterable[str | None]:
+    """Texts, with the kind of their cells where that decides how a number is read: in a file with decimal commas the text `1.5` is 15."""
+    if decimal == ".":
+        return texts
+    return (t if t is None else ("text " if isinstance(c, str) else "other ") + t for c, t in zip(cells, texts, strict=True))
 
 
 def _joined(cells: Iterable[str | None]) -> bytes:

@@ -38,16 +38,17 @@ class Basis:
 class Column:
     """A column and its declared facts.
 
-    `categories` and `bounds` are the public ones only: `None` means that the fact is not public and
+    `categories`, `bounds` and `cuts` are the public ones only: `None` means that the fact is not public and
     has to be measured under a charge. A list or a range that was copied from the data is kept apart in
-    `observed_categories` and `observed_bounds`, which no generator reads.
+    `observed_categories` and `observed_bounds`, which no generator reads; such cuts are left aside.
 
     Attributes:
         name: the column's header in the file.
         type: `categorical`, `ordinal`, `integer`, `continuous`, or `id` (never synthesised).
         missing: markers that stand for a missing cell, besides the empty one.
         special: numbers with a meaning of their own (-1 = never): each keeps a code apart from the bins.
-        bins: how many bins of equal width a number's range is cut into.
+        cuts: where a number's range is cut into bins, rising, inside the bounds: cut i is the least number of bin i + 1.
+        bins: how fine to cut where `cuts` are measured: no bin wider than so many of the range, nor, if noise allows, fuller than of the rows.
         on_unknown: an unlisted category becomes `missing` or a public category `other`.
     """
 
@@ -57,6 +58,8 @@ class Column:
     categories_basis: Basis | None = None
     bounds: tuple[float, float] | None = None
     bounds_basis: Basis | None = None
+    cuts: tuple[float, ...] | None = None
+    cuts_basis: Basis | None = None
     missing: tuple[str, ...] = ()
     special: tuple[float, ...] = ()
     bins: int = DEFAULT_BINS

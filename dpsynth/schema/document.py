@@ -8,18 +8,25 @@ import math
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.schema.column import DEFAULT_BINS, MAX_CATEGORIES, PRIVATE_WORDS, PUBLIC_WORDS, SERVED_TYPES, Basis, Column, ColumnType
-from dpsynth.schema.schema import FileFormat, PrivacyUnit, Schema
+from dpsynth.schema.schema import PARTS, FileFormat, PrivacyUnit, Schema
 
 BASIS_HELP = "start the basis with one of " + ", ".join(PUBLIC_WORDS) + " (public) or " + ", ".join(PRIVATE_WORDS) + " (measured)"
 NULL_IDS = ("drop", "one-unit")
+COUNTS = ("rows", "units")
+UNIT_KEYS = {"unit", "columns", "max_rows", "null_ids", "count", "most_rows", "keep"}
+FOR_PEOPLE = {"basis", "max_rows_basis", "note"}
+MEASURE = "measure"
+MOST_ROWS, KEEP = 64, 0.95
 MAX_BINS = 10_000
 MOST_EXACT = 2**53
 LARGEST = sys.float_info.max
+LEAST_WIDTH = 1e-280
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -101,6 +108,8 @@ def _column_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
         yield from _basis_faults(entry, "bounds", where)
         yield from _bounds_faults(entry, where)
         yield from _bins_faults(entry, where)
+        yield from _basis_faults(entry, "cuts", where)
+        yield from _cuts_faults(entry, where)
     if entry.get("on_unknown", "missing") not in ("missing", "other"):
         yield Fault(where, "on_unknown is neither missing nor other", 'write on_unknown = "missing"')
     if not all(isinstance(m, str) for m in _listed(entry.get("missing"))):
@@ -156,7 +165,7 @@ def _bounds_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
 def _is_cut(low: float, high: float) -> bool:
     """Whether the widest cut, into MAX_BINS, has edges apart from each other."""
     width = (high - low) / MAX_BINS
-    return math.isfinite(width) and width > 1e-280 and width > 4 * math.ulp(max(abs(low), abs(high)))
+    return math.isfinite(width) and width > LEAST_WIDTH and width > 4 * math.ulp(max(abs(low), abs(high)))
 
 
 def _bins_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
@@ -165,11 +174,30 @@ def _bins_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
         yield Fault(where, f"bins is not a whole number from 1 to {MAX_BINS:,}", f"write bins = {DEFAULT_BINS}")
 
 
+def _cuts_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    cuts, bounds = entry.get("cuts"), entry.get("bounds")
+    if cuts is None:
+        return
+    if not isinstance(cuts, list) or not all(map(_is_number, cuts)) or any(a >= b for a, b in pairwise(cuts)):
+        yield Fault(where, "cuts are not finite numbers, each above the one before", "write cuts = [18, 40, 65]")
+    elif len(cuts) >= MAX_BINS:
+        yield Fault(where, f"{len(cuts):,} cuts make more than {MAX_BINS:,} bins", "leave some out")
+    elif entry["type"] == "integer" and any(c != int(c) for c in cuts):
+        yield Fault(where, "an integer column has fractional cuts", "write whole numbers")
+    elif bounds is None or not Basis(str(entry.get("bounds_basis"))).public:
+        yield Fault(where, "cuts without public bounds", 'write bounds = [0, 100] and bounds_basis = "publisher"')
+    elif not list(_bounds_faults(entry, where)):
+        edges = [bounds[0], *cuts, bounds[1] + (entry["type"] == "integer")]
+        if any(b - a < LEAST_WIDTH for a, b in pairwise(edges)):
+            yield Fault(where, "a cut is not inside the bounds, or too near another", "write each above the lower bound and not above the upper one")
+
+
 def _column(entry: dict[str, Any]) -> Column:
     """A column from an entry without faults."""
     kind: ColumnType = next(t for t in get_args(ColumnType) if t == entry["type"])
     categories, categories_basis = _declared(entry, "categories")
     bounds, bounds_basis = _declared(entry, "bounds")
+    cuts, cuts_basis = _declared(entry, "cuts")
     return Column(
         name=entry["name"],
         type=kind,
@@ -179,6 +207,8 @@ def _column(entry: dict[str, Any]) -> Column:
         bounds=_pair(bounds) if bounds_basis.public else None,
         observed_bounds=None if bounds_basis.public else _pair(bounds),
         bounds_basis=bounds_basis if kind in ("integer", "continuous") else None,
+        cuts=tuple(map(float, cuts)) if cuts is not None and cuts_basis.public else None,
+        cuts_basis=cuts_basis if cuts is not None and cuts_basis.public else None,
         missing=tuple(_listed(entry.get("missing"))),
         special=tuple(float(v) for v in _listed(entry.get("special"))),
         bins=entry.get("bins", DEFAULT_BINS),
@@ -202,26 +232,72 @@ def _unit(document: dict[str, Any], columns: tuple[Column, ...], where: str, fau
     if not isinstance(entry, dict) or not isinstance(entry.get("unit"), str):
         faults.append(Fault(where, "no privacy unit", 'write privacy_unit = {unit = "row"} or {unit = "person", columns = ["id"], max_rows = 5}'))
         return nobody
-    if entry["unit"] == "row":
-        ids = [c.name for c in columns if c.type == "id"]
-        declared = document.get("one_row_per_person")
-        if ids and not (isinstance(declared, dict) and Basis(str(declared.get("basis", ""))).public):
-            faults.append(
-                Fault(where, f"the unit is a row but {ids[0]!r} is an id", 'write one_row_per_person = {basis = "publisher"}, or name it as the unit')
-            )
-        return nobody
-    names, max_rows = entry.get("columns"), entry.get("max_rows", 1)
-    null_ids = entry.get("null_ids", "drop")
-    known = set(_names(document))
+    is_row = entry["unit"] == "row"
+    found = list(_row_faults(document, columns, where) if is_row else _unit_faults(entry, set(_names(document)), where))
+    faults.extend(found)
+    return nobody if is_row or found else _privacy_unit(entry)
+
+
+def _row_faults(document: dict[str, Any], columns: tuple[Column, ...], where: str) -> Iterator[Fault]:
+    ids = [c.name for c in columns if c.type == "id"]
+    declared = document.get("one_row_per_person")
+    if ids and not (isinstance(declared, dict) and Basis(str(declared.get("basis", ""))).public):
+        said = 'write one_row_per_person = {basis = "publisher"}, or name it as the unit'
+        yield Fault(where, f"the unit is a row but {ids[0]!r} is an id", said)
+    more = sorted(set(document["privacy_unit"]) - FOR_PEOPLE - {"unit"})
+    if more:
+        yield Fault(where, f"the unit is a row and has {', '.join(more)}", 'name the unit, unit = "person", or leave the rest out')
+
+
+def _unit_faults(entry: dict[str, Any], known: set[str], where: str) -> Iterator[Fault]:
+    unknown = sorted(set(entry) - FOR_PEOPLE - UNIT_KEYS)
+    if unknown:
+        yield Fault(where, f"privacy_unit has unknown keys {unknown}", f"use {', '.join(sorted(UNIT_KEYS))}")
+    names = entry.get("columns")
     if not isinstance(names, list) or not names or not set(map(str, names)) <= known:
-        faults.append(Fault(where, "the unit's columns are not columns of the table", 'write columns = ["patient_id"]'))
-        return nobody
-    if not isinstance(max_rows, int) or isinstance(max_rows, bool) or max_rows < 1:
-        faults.append(Fault(where, "max_rows is not a positive whole number", "write max_rows = 5"))
-        return nobody
-    if null_ids not in NULL_IDS:
-        faults.append(Fault(where, "null_ids is neither drop nor one-unit", 'write null_ids = "drop"'))
-    return PrivacyUnit(entry["unit"], tuple(names), max_rows, str(null_ids))
+        yield Fault(where, "the unit's columns are not columns of the table", 'write columns = ["patient_id"]')
+    if entry.get("null_ids", "drop") not in NULL_IDS:
+        yield Fault(where, "null_ids is neither drop nor one-unit", 'write null_ids = "drop"')
+    if entry.get("max_rows") == MEASURE:
+        yield from _measured_rows_faults(entry, where)
+    else:
+        yield from _max_rows_faults(entry, where)
+
+
+def _max_rows_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    max_rows, count = entry.get("max_rows", 1), entry.get("count", "rows")
+    if not _is_whole(max_rows) or max_rows < 1:
+        yield Fault(where, "max_rows is not a positive whole number", f'write max_rows = 5, or max_rows = "{MEASURE}"')
+    elif count == "units" and ("max_rows" not in entry or max_rows > PARTS):
+        yield Fault(where, f"units are counted and max_rows is not a number up to {PARTS:,}", "write max_rows = 40: more rows make no more noise")
+    if count not in COUNTS:
+        yield Fault(where, "count is neither rows nor units", 'write count = "rows"')
+    for key in ("most_rows", "keep"):
+        if key in entry:
+            yield Fault(where, f"{key} but max_rows is not measured", f'write max_rows = "{MEASURE}", or leave {key} out')
+
+
+def _measured_rows_faults(entry: dict[str, Any], where: str) -> Iterator[Fault]:
+    most, keep = entry.get("most_rows", MOST_ROWS), entry.get("keep", KEEP)
+    if entry.get("count", "rows") != "rows":
+        yield Fault(where, "max_rows is measured but rows are not counted", 'write count = "rows"; where units are, more rows make no more noise')
+    if not _is_whole(most) or not 1 <= most <= PARTS:
+        yield Fault(where, f"most_rows is not a whole number from 1 to {PARTS:,}", f"write most_rows = {MOST_ROWS}")
+    if not _is_number(keep) or not 0 < keep <= 1:
+        yield Fault(where, "keep is not a share above 0 and up to 1", f"write keep = {KEEP}")
+
+
+def _privacy_unit(entry: dict[str, Any]) -> PrivacyUnit:
+    """A unit of columns from an entry without faults."""
+    measured = entry.get("max_rows") == MEASURE
+    return PrivacyUnit(
+        name=entry["unit"],
+        columns=tuple(entry["columns"]),
+        max_rows=entry.get("most_rows", MOST_ROWS) if measured else entry.get("max_rows", 1),
+        null_ids=entry.get("null_ids", "drop"),
+        count=entry.get("count", "rows"),
+        keep=float(entry.get("keep", KEEP)) if measured else None,
+    )
 
 
 def _n_public(document: dict[str, Any], where: str, faults: list[Fault]) -> tuple[int | None, str]:
@@ -252,7 +328,7 @@ def _file_faults(file: FileFormat, where: str) -> Iterator[Fault]:
     if len(file.separator) != 1 or file.separator in '\r\n"':
         yield Fault(where, "[file] separator is not one character", 'write separator = ";"')
     if file.decimal not in (".", ",") or file.decimal == file.separator:
-        yield Fault(where, "[file] decimal is neither . nor , or is the separator", 'write decimal = ","')
+        yield Fault(where, "[file] decimal is neither . nor , or is the separator", 'write decimal = "," with separator = ";"')
     try:
         codecs.lookup(file.encoding)
     except (LookupError, ValueError):
@@ -261,6 +337,10 @@ def _file_faults(file: FileFormat, where: str) -> Iterator[Fault]:
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

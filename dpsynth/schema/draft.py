@@ -121,6 +121,7 @@ def _unit_lines(unit: tuple[str, ...]) -> list[str]:
     listed = ", ".join(map(_quoted, unit))
     return [
         "# max_rows: the most rows of one unit that count. Each further row makes the noise larger; rows beyond are left out.",
+        '# With max_rows = 40, count = "units" each unit counts as one, shared over its rows: no larger noise, and figures weigh each unit alike.',
         f'privacy_unit = {{unit = "person", columns = [{listed}], max_rows = 1}}',
     ]
 

@@ -5,27 +5,47 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dpsynth.schema.column import Basis, Column
+
+# Of so many whole parts a unit's count is made where units are counted: a share of it is a whole number, and so is what noise is added to.
+PARTS = 2**10
 
 
 @dataclass(frozen=True)
 class PrivacyUnit:
     """Whose data one must be able to add or remove: a row, or all rows that share an id.
 
-    `columns` is empty when each row is a unit. `max_rows` is the most rows of one unit that are kept;
-    where the schema does not bound it, one row of each unit is kept, chosen by a secret key.
+    Attributes:
+        columns: those of the id; empty when each row is a unit.
+        max_rows: the most rows of one unit that count, chosen by a secret key; one where the schema does not say.
+        null_ids: rows without an id count nowhere (`drop`) or are all of one unit (`one-unit`).
+        count: what counts are of. `rows`: each row that counts is one. `units`: each unit is one, shared evenly over its rows, so
+            that distributions are those of a row drawn from a unit drawn at random.
+        keep: None where `max_rows` is final. Else the share of the units that ought to be left whole: how many rows that takes, up to
+            `max_rows`, is measured under a charge.
     """
 
     name: str
     columns: tuple[str, ...] = ()
     max_rows: int = 1
     null_ids: str = "drop"
+    count: Literal["rows", "units"] = "rows"
+    keep: float | None = None
 
     @property
     def is_row(self) -> bool:
         return not self.columns
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of a schema document."""
+        if self.is_row:
+            return {"unit": self.name}
+        document = {"unit": self.name, "columns": list(self.columns), "max_rows": self.max_rows, "null_ids": self.null_ids}
+        if self.count != "rows":
+            document["count"] = self.count
+        return document if self.keep is None else document | {"max_rows": "measure", "most_rows": self.max_rows, "keep": self.keep}
 
 
 @dataclass(frozen=True)
@@ -85,12 +105,12 @@ class Schema:
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         return replace(self, columns=columns)
 
+    def with_unit(self, unit: PrivacyUnit) -> Schema:
+        return replace(self, unit=unit)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON document that `load` reads back to an equal schema."""
-        unit: dict[str, Any] = {"unit": self.unit.name}
-        if not self.unit.is_row:
-            unit |= {"columns": list(self.unit.columns), "max_rows": self.unit.max_rows, "null_ids": self.unit.null_ids}
-        document: dict[str, Any] = {"name": self.name, "title": self.title, "privacy_unit": unit}
+        document: dict[str, Any] = {"name": self.name, "title": self.title, "privacy_unit": self.unit.to_dict()}
         if self.target:
             document["target"] = self.target
         if self.n_public is not None:
@@ -110,6 +130,8 @@ def _column_document(column: Column) -> dict[str, Any]:
     if column.is_number:
         document |= _fact("bounds", column.bounds, column.observed_bounds, column.bounds_basis)
         document["bins"] = column.bins
+        if column.cuts is not None:
+            document |= _fact("cuts", column.cuts, None, column.cuts_basis)
         if column.special:
             document["special"] = list(column.special)
     elif column.is_synthesised:

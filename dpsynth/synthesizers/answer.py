@@ -13,7 +13,7 @@ from dpsynth.privacy import Attribute, PrivateTable
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """`values` has the attributes' sizes as its shape; `sigma` is the noise scale of each cell."""
+    """`values`, in counts (of rows, or of units), has the attributes' sizes as its shape; `sigma` is the noise scale of each cell."""
 
     attributes: tuple[Attribute, ...]
     values: npt.NDArray[np.float64]

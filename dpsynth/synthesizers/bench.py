@@ -25,6 +25,7 @@ from dpsynth.errors import Fault
 from dpsynth.graphical import Clique, Graph, GraphicalModel, estimate
 from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.privacy.noise import Counts
+from dpsynth.privacy.table import MAX_SCORE
 from dpsynth.schema import Schema
 from dpsynth.synthesizers.alone import CLOSE, columns_alone
 from dpsynth.synthesizers.answer import Answer, measure
@@ -88,13 +89,13 @@ class Bench:
         cliques = list(weights)
         sigma = self.table.sigma(measuring)
         noise = [self.penalty(math.prod(map(self.views.domain.size, r)), sigma) for r in cliques]
-        scale = 2 * self.table.rows_per_unit * max(weights.values()) / self.table.currency.selection_epsilon(amount)
+        scale = 2 * self.table.sensitivity * max(weights.values()) / self.table.currency.selection_epsilon(amount)
         chance = scale * (math.log(len(cliques)) + PATIENCE)
         chosen = self.table.select(
             [*map(self.views.attributes, cliques), ()],
             [*map(self.reference, cliques), np.zeros((), dtype=np.int64)],
             [*weights.values(), 1],
-            [*(min(round(weights[r] * n), 2**52) for r, n in zip(cliques, noise, strict=True)), -min(round(chance), 2**52)],
+            [*(min(round(weights[r] * n), MAX_SCORE) for r, n in zip(cliques, noise, strict=True)), -min(round(chance), MAX_SCORE)],
             amount,
         )
         return cliques[chosen] if chosen < len(cliques) else None

@@ -49,7 +49,7 @@ class Model:
 
     @property
     def total(self) -> float:
-        """The noisy number of rows the model was fitted on."""
+        """The noisy number of rows the model was fitted on; of units, where the schema counts units."""
         return self.graphical.total
 
     def sample(self, rows: int | None = None, seed: int | None = None) -> pd.DataFrame:

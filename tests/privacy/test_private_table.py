@@ -1,11 +1,10 @@
-"""The one door: nothing read before a grant, sensitivities by brute force over neighbouring tables, noise by its law."""
+"""The one door: nothing read before a grant, each question charged its cost, sensitivities by brute force over neighbouring tables."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import itertools
-import json
 import math
 import os
 import pickle
@@ -20,16 +19,14 @@ from kernel_samples import OPEN, PERSON, Silent, bounded, listed, schema_of, spi
 from scipy.stats import chi2
 
 from dpsynth.errors import BadInput, BudgetExceeded
-from dpsynth.privacy import GDP, Bins, Categories, Cost, Merged, PrivateTable, Request, gdp
+from dpsynth.privacy import GDP, Categories, Cost, Merged, PrivateTable, Request, gdp
 from dpsynth.privacy.answers import Answers
-from dpsynth.privacy.noise import SystemNoise
 from dpsynth.privacy.table import single_use
 from dpsynth.privacy.unit import kept_rows, keyed_uniform, unit_ids
 from dpsynth.schema import Schema
 
 EXACT = Request(50.0, 1e-3, True, "test")
 EMPTY = np.zeros((), int)
-FALSE_ALARM = 1e-8  # of each statistical test; under twenty of them, so below 1e-6 for the suite
 
 
 def people(*rows: tuple[Any, ...]) -> pd.DataFrame:
@@ -158,7 +155,7 @@ def test_one_unit_moves_each_answer_by_no_more_than_is_charged(null_ids: str) ->
         moved = np.abs(noises[0].scores[0] - noises[1].scores[0])
         assert (moved <= np.array([1, 5, 2, 0]) * m).all()
         most = np.maximum(most, moved)
-        counts = [dict(zip(*t._units_per_value(schema.column("b")), strict=True)) for t in tables]
+        counts = [dict(zip(*t._support(schema.column("b")), strict=True)) for t in tables]
         moved = [counts[1].get(v, 0) - counts[0].get(v, 0) for v in {*counts[0], *counts[1]}]
         assert np.linalg.norm(moved) <= math.sqrt(m)
         assert max(map(abs, moved), default=0) <= 1
@@ -213,7 +210,7 @@ def test_keyed_draws_are_uniform_below_one() -> None:
     draws = keyed_uniform(b"k" * 32, "split", (b"%d" % i for i in range(20_000)))
     assert 0 <= draws.min() < draws.max() < 1
     counts = np.bincount((draws * 20).astype(int), minlength=20)
-    assert ((counts - 1000) ** 2 / 1000).sum() < chi2.isf(FALSE_ALARM, 19)
+    assert ((counts - 1000) ** 2 / 1000).sum() < chi2.isf(1e-8, 19)
 
 
 @pytest.mark.parametrize("reference", [np.zeros((1, 3), int), np.zeros((1000, 3), int), np.zeros(3), np.array([2**62, 0, 0]), np.zeros((), int)])
@@ -249,52 +246,6 @@ def test_each_question_is_charged_its_cost() -> None:
             table.discover(schema.column("b"), 9.0, wrong)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0, 3.7, 60.0])
-def test_noise_is_discrete_gaussian_of_its_scale(sigma: float) -> None:
-    size = 40_000
-    draws = SystemNoise().add_discrete_gaussian(np.zeros(size, np.int64), sigma)
-    assert draws.dtype == np.int64
-    reach = max(2, math.ceil(2.5 * sigma))
-    edges = np.unique(np.linspace(-reach, reach, min(2 * reach + 1, 25)).astype(int))
-    support = np.arange(-math.ceil(40 * sigma), math.ceil(40 * sigma) + 1)
-    mass = np.exp(-(support**2) / (2 * sigma**2))
-    mass /= mass.sum()
-    expected = np.bincount(np.searchsorted(edges, support, side="right"), weights=mass, minlength=len(edges) + 1) * size
-    seen = np.bincount(np.searchsorted(edges, draws, side="right"), minlength=len(edges) + 1)
-    enough = expected > 8
-    statistic = ((seen - expected)[enough] ** 2 / expected[enough]).sum()
-    assert statistic < chi2.isf(FALSE_ALARM, enough.sum())
-
-
-def test_a_marginals_noise_is_fresh_in_each_cell_and_each_answer() -> None:
-    schema = schema_of({"a": bounded(0, 9_999, bins=10_000)})
-    column = schema.column("a")
-    table = single_use(pd.DataFrame({"a": []}), schema)
-    table.grant(EXACT)
-    attribute = Bins(column, tuple(float(e) for e in range(10_001)))
-    first, second = table.marginal([attribute], 20.0), table.marginal([attribute], 20.0)
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.07
-    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.07
-    assert np.var(np.concatenate([first, second])) == pytest.approx(400, rel=0.06)
-
-
-@pytest.mark.parametrize("weights", [[1, 1, 1, 1, 1], [2, 1, 3, 1, 1]])
-def test_selection_follows_the_exponential_mechanism_at_its_price(weights: list[int]) -> None:
-    schema = person_schema(2)
-    a = Categories(schema.column("a"), ("x", "y"))
-    amount, runs = 4.0, 4_000
-    references = [np.array([k, 0, 0]) for k in (0, 1, 3, 6)]
-    table = PrivateTable(people(("0", None, "p")).iloc[:0], schema, lambda r: Cost(10**40, 0), "x")
-    table.grant(EXACT)
-    chosen = [table.select([[a]] * 4 + [[]], [*references, EMPTY], weights, [0, 0, 0, 2, -2], amount) for _ in range(runs)]
-    epsilon = gdp.selection_epsilon(2.0)
-    scores = np.array(weights) * np.array([0, 1, 3, 6, 0]) - np.array([0, 0, 0, 2, -2])
-    odds = np.exp(scores * epsilon / (2 * 2 * max(weights)))
-    expected = runs * odds / odds.sum()
-    seen = np.bincount(chosen, minlength=5)
-    assert ((seen - expected) ** 2 / expected).sum() < chi2.isf(FALSE_ALARM, 4)
-
-
 def test_buying_nothing_reads_no_row() -> None:
     def unread() -> pd.DataFrame:
         raise AssertionError("rows were read")
@@ -314,7 +265,7 @@ def test_buying_nothing_reads_no_row() -> None:
         ([True], [0]),
         ([2**20 + 1], [0]),
         ([1], [0.5]),
-        ([1], [2**53 + 1]),
+        ([1], [2**50 + 1]),
         ([1], [None]),
         ([], [0]),
         ([1, 1], [0]),
@@ -331,21 +282,11 @@ def test_weights_and_penalties_that_are_not_whole_are_refused_and_nothing_is_spe
 def test_a_weighted_reference_that_might_wrap_is_refused() -> None:
     schema = person_schema()
     table = exact_table(people(("1", "x", "p")), schema)
-    reference = np.array([2**43, 0, 0])
+    reference = np.array([2**40, 0, 0])
     clique = [Categories(schema.column("a"), ("x", "y"))]
     assert table.select([clique], [reference], [2**10], [0], 0.1) == 0
     with pytest.raises(ValueError, match="wrap"):
         table.select([clique], [reference], [2**10 + 1], [0], 0.1)
-
-
-def test_a_value_that_one_unit_holds_passes_the_threshold_as_rarely_as_promised() -> None:
-    schema = schema_of({"b": OPEN})
-    table = PrivateTable(pd.DataFrame({"b": ["a secret"] * 1}), schema, lambda r: Cost(10**40, 2**120), "x")
-    table.grant(EXACT)
-    delta, runs = 0.05, 1_500
-    passed = sum(bool(table.discover(schema.column("b"), 2.0, delta)) for _ in range(runs))
-    assert passed <= delta * runs + 6 * math.sqrt(delta * runs)
-    assert passed > 0
 
 
 def test_a_value_that_many_units_hold_is_found_and_a_lone_one_is_not() -> None:
@@ -354,21 +295,6 @@ def test_a_value_that_many_units_hold_is_found_and_a_lone_one_is_not() -> None:
     table = single_use(frame, schema)
     table.grant(Request(1.0, 1e-6, True, "test"))
     assert table.discover(schema.column("b"), 10.0, 1e-8) == ("common",)
-
-
-def test_forked_children_draw_different_noise() -> None:
-    SystemNoise().add_discrete_gaussian(np.zeros(4, np.int64), 1e6)
-    read, write = os.pipe()
-    for _ in range(3):
-        if os.fork() == 0:
-            draw = SystemNoise().add_discrete_gaussian(np.zeros(4, np.int64), 1e9)
-            os.write(write, json.dumps(draw.tolist()).encode() + b"\n")
-            os._exit(0)
-    for _ in range(3):
-        os.wait()
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        assert len(set(pipe.read().split("\n"))) == 4
 
 
 def _asked(path: Path, noise: Any = None, steps: int = 3) -> list[list[int]]:

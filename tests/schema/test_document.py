@@ -46,6 +46,8 @@ def col(position: int, key: str, to: Any = None, drop: bool = False) -> dict[str
     return changed("columns", position, key, to=to, drop=drop)
 
 
+PERSONS: dict[str, Any] = {"unit": "person", "columns": ["id"]}
+MEASURED = PERSONS | {"max_rows": "measure"}
 SEX, WARD, AGE, WEIGHT = "column 'sex'", "column 'ward'", "column 'age'", "column 'weight'"
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
     (col(1, "type", "datetime"), SEX, "is not served; write one of categorical"),
@@ -103,6 +105,21 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     (changed("privacy_unit", "max_rows", to=1.5), "", "max_rows is not"),
     (changed("privacy_unit", "max_rows", to=True), "", "max_rows is not"),
     (changed("privacy_unit", "null_ids", to="keep"), "", 'null_ids is neither drop nor one-unit; write null_ids = "drop"'),
+    (changed("privacy_unit", "row_weights", to=True), "", "unknown keys \\['row_weights'\\]; use columns, count"),
+    (changed("privacy_unit", "count", to="persons"), "", 'count is neither rows nor units; write count = "rows"'),
+    (changed("privacy_unit", "count", to=["units"]), "", "count is neither"),
+    (changed("privacy_unit", "keep", to=0.9), "", 'keep but max_rows is not measured; write max_rows = "measure"'),
+    (changed("privacy_unit", "most_rows", to=9), "", "most_rows but max_rows is not measured"),
+    (changed("privacy_unit", to=PERSONS | {"count": "units"}), "", "max_rows is not a number up to 1,024; write max_rows = 40"),
+    (changed("privacy_unit", to=PERSONS | {"count": "units", "max_rows": 1025}), "", "not a number up to 1,024"),
+    (changed("privacy_unit", to=MEASURED | {"count": "units"}), "", "rows are not counted; write count = "),
+    (changed("privacy_unit", to=MEASURED | {"keep": 0}), "", "keep is not a share above 0 and up to 1; write keep = 0.95"),
+    (changed("privacy_unit", to=MEASURED | {"keep": 1.5}), "", "keep is not"),
+    (changed("privacy_unit", to=MEASURED | {"keep": True}), "", "keep is not"),
+    (changed("privacy_unit", to=MEASURED | {"most_rows": 0}), "", "most_rows is not a whole number from 1 to 1,024; write most_rows = 64"),
+    (changed("privacy_unit", to=MEASURED | {"most_rows": 2000}), "", "most_rows is not"),
+    (changed("privacy_unit", to=MEASURED | {"most_rows": 2.0}), "", "most_rows is not"),
+    (changed("privacy_unit", to={"unit": "row", "columns": ["id"]}), "", "the unit is a row and has columns; name the unit"),
     (changed("n_public", to=900), "", "n_public has no value and source; write n_public ="),
     (changed("n_public", to={"value": 900}), "", "n_public has no"),
     (changed("n_public", "value", to=-5), "", "n_public has no"),
@@ -143,6 +160,23 @@ def test_what_is_not_public_is_open_and_what_was_seen_is_not_used() -> None:
     assert "seen" not in repr(schema)
     assert [c.name for c in schema.synthesised] == ["sex", "ward", "stage", "age", "weight"]
     assert schema.unit.max_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("entry", "max_rows", "count", "keep"),
+    [
+        (PERSONS, 1, "rows", None),
+        (PERSONS | {"max_rows": 5, "count": "rows"}, 5, "rows", None),
+        (PERSONS | {"max_rows": 1024, "count": "units"}, 1024, "units", None),
+        (PERSONS | {"max_rows": 5, "max_rows_basis": "publisher", "note": "a study of five years"}, 5, "rows", None),
+        (MEASURED, 64, "rows", 0.95),
+        (MEASURED | {"most_rows": 12, "keep": 1, "null_ids": "one-unit"}, 12, "rows", 1.0),
+    ],
+)
+def test_how_a_units_rows_count_is_as_declared_and_comes_back_equal(entry: dict[str, Any], max_rows: int, count: str, keep: float | None) -> None:
+    schema = Schema.from_dict(changed("privacy_unit", to=entry))
+    assert (schema.unit.max_rows, schema.unit.count, schema.unit.keep) == (max_rows, count, keep)
+    assert Schema.from_dict(json.loads(schema.to_json())) == schema
 
 
 def test_a_schema_comes_back_equal_from_json_and_toml(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from kernel_samples import listed, schema_of
 
 from dpsynth import PrivBayes
-from dpsynth.privacy import GDP, ZCDP
-from dpsynth.privacy.table import single_use
+from dpsynth.privacy import GDP, ZCDP, PrivateTable
 from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.registry import GENERATORS
 from dpsynth.testing import SeededNoise, seeded_table
@@ -22,7 +21,12 @@ KINDS: dict[str, Any] = GENERATORS | {"privbayes, ancestral": partial(PrivBayes,
 STRUCTURED = [name for name in KINDS if name != "independent"]
 COLUMNS = ("a", "b", "c", "d")
 SCHEMA = schema_of({c: listed("x", "y", "z") for c in COLUMNS})
-PERSONS = schema_of({"id": {"type": "id"}, **{c: listed("x", "y", "z") for c in COLUMNS}}, {"unit": "person", "columns": ["id"], "max_rows": 3})
+BY_COUNT = {
+    count: schema_of(
+        {"id": {"type": "id"}, **{c: listed("x", "y", "z") for c in COLUMNS}}, {"unit": "person", "columns": ["id"], "max_rows": 3, "count": count}
+    )
+    for count in ("rows", "units")
+}
 
 
 def chained(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -71,7 +75,8 @@ class Replayed(Recorded):
 @pytest.mark.parametrize("name", STRUCTURED)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("currency", [GDP, ZCDP])
-def test_a_unit_moves_no_score_by_more_than_the_selection_is_scaled_for(name: str, seed: int, currency: Any) -> None:
+@pytest.mark.parametrize("count", BY_COUNT)
+def test_a_unit_moves_no_score_by_more_than_the_selection_is_scaled_for(name: str, seed: int, currency: Any, count: str) -> None:
     """The same answers told to two neighbours: same questions, same candidates, and scores that differ by at most eps scale / 2."""
     rng = np.random.default_rng(seed)
     people = chained(400, seed).assign(id=[str(i // 3) for i in range(400)])
@@ -81,7 +86,8 @@ def test_a_unit_moves_no_score_by_more_than_the_selection_is_scaled_for(name: st
     asked: list[list[Any]] = []
     for rows, noise in ((people, first), (pd.concat([people, one], ignore_index=True), None)):
         noise = noise or Replayed(first.said)
-        model = KINDS[name](**options).fit(single_use(rows, PERSONS, noise, currency))
+        table = PrivateTable(rows, BY_COUNT[count], lambda request: request.cost_in(currency), "test", key=b"k" * 32, noise=noise)
+        model = KINDS[name](**options).fit(table)
         asked.append([model.events, noise.scores])
     (events, scores), (same_events, moved) = asked
     assert events == same_events

@@ -38,6 +38,8 @@ SCHEMAS = {
     "open bounds": schema_of({"a": A, "n": OPEN_NUMBER, "i": {"type": "integer"}}),
     "one open column": schema_of({"o": OPEN}),
     "units": schema_of({"id": {"type": "id"}, "a": A, "o": OPEN, "n": N}, PERSON),
+    "units counted": schema_of({"id": {"type": "id"}, "a": A, "o": OPEN, "n": N}, PERSON | {"max_rows": 40, "count": "units"}),
+    "rows measured": schema_of({"id": {"type": "id"}, "a": A, "o": OPEN, "n": N}, PERSON | {"max_rows": "measure", "most_rows": 9}),
     "no-id rows as a unit": schema_of({"id": {"type": "id"}, "a": A, "n": OPEN_NUMBER}, PERSON | {"null_ids": "one-unit"}),
     "other": schema_of({"a": A | {"on_unknown": "other"}, "o": OPEN | {"on_unknown": "other"}}),
 }
