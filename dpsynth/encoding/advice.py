@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dpsynth.encoding.domains import DOMAIN_SHARE
-from dpsynth.privacy import gdp
+from dpsynth.encoding.binning import is_cut_by_counts
+from dpsynth.encoding.domains import CUTS_SHARE, DOMAIN_SHARE
+from dpsynth.privacy import bounding, gdp
 from dpsynth.privacy.cost import EVENT_SHARE
-from dpsynth.schema import Column, Schema
+from dpsynth.schema import Column, PrivacyUnit, Schema
 
 AT_EPSILON, AT_DELTA = 1.0, 1e-9
 
@@ -28,12 +29,29 @@ def open_points(schema: Schema) -> Iterator[OpenPoint]:
     opened = [c for c in schema.synthesised if c.is_open]
     for column in opened:
         yield OpenPoint(column.name, *_missing_fact(column), epsilon=_saved(DOMAIN_SHARE / len(opened)))
-    if not schema.unit.is_row and schema.unit.max_rows == 1:
-        columns = ", ".join(f'"{c}"' for c in schema.unit.columns)
-        line = f'privacy_unit = {{unit = "{schema.unit.name}", columns = [{columns}], max_rows = 1}}'
-        yield OpenPoint(", ".join(schema.unit.columns), f"one row of each {schema.unit.name} counts; more make the noise larger", line, 0.0)
+    numbers = sum(map(is_cut_by_counts, schema.synthesised))
+    if numbers:
+        what = f"{numbers} number{'s are' if numbers > 1 else ' is'} cut into bins by noisy counts"
+        yield OpenPoint("", what, 'cuts = [18, 40, 65]\ncuts_basis = "publisher"', _saved(CUTS_SHARE))
+    yield from _unit_points(schema.unit)
     if schema.n_public is None:
         yield OpenPoint("", "the number of rows is private; plan needs --units", 'n_public = {value = 10000, source = "annual report"}', 0.0)
+
+
+def _unit_points(unit: PrivacyUnit) -> Iterator[OpenPoint]:
+    """What else may be written of a unit with several rows."""
+    if unit.is_row or unit.count == "units":
+        return
+    columns = ", ".join(f'"{c}"' for c in unit.columns)
+    entry = f'privacy_unit = {{unit = "{unit.name}", columns = [{columns}], '
+    whole = f'{entry}max_rows = 40, count = "units"}}  # each {unit.name} counts as one, shared over its rows: the noise of one row'
+    if unit.keep is not None:
+        what = f"how many rows of each {unit.name} count is measured; they make the noise that many times as large"
+        yield OpenPoint(", ".join(unit.columns), what, f"{entry}max_rows = 3}}  # or\n{whole}", _saved(bounding.SHARE))
+    elif unit.max_rows == 1:
+        what = f"one row of each {unit.name} counts; more make the noise larger"
+        measured = f'{entry}max_rows = "measure"}}  # as many as leave most of them whole; or'
+        yield OpenPoint(", ".join(unit.columns), what, f"{entry}max_rows = 1}}  # or\n{measured}\n{whole}", 0.0)
 
 
 def _missing_fact(column: Column) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -149,11 +148,23 @@ def _fractional(attribute: Bins, bins: Codes, rng: np.random.Generator) -> Weigh
     """Numbers of each bin, rounded where that keeps them in it and apart from the special ones."""
     edges = np.array(attribute.edges)
     low, high = edges[bins], edges[1:][bins]
-    decimals = max(0, math.ceil(-math.log10(float(np.min(np.diff(edges))) / STEPS_IN_A_BIN)))
     exact = np.minimum(low + rng.random(len(low)) * (high - low), np.nextafter(high, low))
-    rounded = np.round(exact, min(decimals, MOST_DECIMALS))
+    rounded = _rounded(exact, _decimals(np.diff(edges))[bins])
     left = (rounded < low) | (rounded >= high) | np.isin(rounded, attribute.special)
     return np.where(left, exact, rounded)
+
+
+def _decimals(widths: Weights) -> Whole:
+    """The digits after the point at which a bin of each width holds at least twenty different numbers."""
+    decimals: Whole = np.clip(np.ceil(-np.log10(widths / STEPS_IN_A_BIN)), 0, MOST_DECIMALS).astype(np.int64)
+    return decimals
+
+
+def _rounded(values: Weights, decimals: Whole) -> Weights:
+    rounded = values.copy()
+    for digits in np.unique(decimals).tolist():
+        rounded[decimals == digits] = np.round(values[decimals == digits], digits)
+    return rounded
 
 
 def describe(decoder: Decoder) -> dict[str, Any]:
@@ -190,6 +201,11 @@ def labels(attribute: Attribute) -> list[str]:
     if isinstance(attribute, Categories):
         return [*attribute.categories, *(["other"] if attribute.has_other else []), "missing"]
     if isinstance(attribute, Bins):
-        bins = [f"{a:g} to {b:g}" for a, b in pairwise(attribute.edges)]
+        bins = [_span(attribute.column.type == "integer", a, b) for a, b in pairwise(attribute.edges)]
         return [*bins, *(f"exactly {s:g}" for s in attribute.special), "missing"]
     raise TypeError(f"no labels for {type(attribute).__name__}")
+
+
+def _span(whole: bool, low: float, high: float) -> str:
+    """What a bin holds: one whole number, or those from `low` to below `high`."""
+    return f"{low:.10g}" if whole and high - low == 1 else f"{low:.10g} to {high:.10g}"

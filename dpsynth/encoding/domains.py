@@ -1,7 +1,8 @@
 """The finite domain of each column: from the schema where it is public, measured under a charge where it is not.
 
 Open categories are found by a threshold on the number of distinct units that hold them; open bounds by noisy counts on a
-public ladder of powers of two. What is found is a released value: the columns returned say so in their basis.
+public ladder of powers of two; where to cut numbers into bins, by `binning.py`. What is found is a released value: the columns
+returned say so in their basis.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from dpsynth.encoding.binning import RELEASED, bins_of, is_cut_by_counts, with_measured_cuts
 from dpsynth.privacy import Attribute, Bins, Categories, PrivateTable
-from dpsynth.schema import Basis, Column, Schema
+from dpsynth.schema import Column, Schema
 
-DOMAIN_SHARE = 0.1
-RELEASED = Basis("released: measured under differential privacy")
+# Of a grant: for open bounds and categories together, if there are any; for all cuts together, at most.
+DOMAIN_SHARE, CUTS_SHARE = 0.1, 0.02
 LADDER = (*(-(2.0**k) for k in range(40, -11, -1)), 0.0, *(2.0**k for k in range(-10, 41)))
 CLEAR_OF_NOISE = 4.0
 
@@ -24,26 +26,36 @@ def needs_events(schema: Schema) -> bool:
     return any(c.is_open and not c.is_number for c in schema.synthesised)
 
 
+def domain_share(schema: Schema) -> float:
+    """The share of a grant that measuring domains takes, at most."""
+    columns = schema.synthesised
+    return DOMAIN_SHARE * any(c.is_open for c in columns) + CUTS_SHARE * any(map(is_cut_by_counts, columns))
+
+
 def public_attribute(column: Column) -> Attribute:
-    """The attribute of a column whose domain is known."""
+    """The attribute of a column whose domain is known; numbers without cuts in public bins."""
     if column.is_number:
-        if column.bounds is None:
-            raise ValueError(f"the bounds of {column.name!r} are not known yet")
-        edges = _edges(column, column.bounds)
-        return Bins(column, edges, _special(column, column.bounds, edges))
+        return bins_of(column)
     if column.categories is None:
         raise ValueError(f"the categories of {column.name!r} are not known yet")
     return Categories(column, column.categories)
 
 
 def released_attributes(table: PrivateTable) -> tuple[Attribute, ...]:
-    """Attributes of all synthesised columns. A tenth of the grant goes to the open ones, in equal parts, if there are any."""
+    """Attributes of all synthesised columns: open ones are closed first, in equal parts of their share of the grant, then numbers are cut."""
+    amount = table.left.amount
+    columns = _closed(table, amount * DOMAIN_SHARE)
+    part = amount * CUTS_SHARE / max(sum(map(is_cut_by_counts, columns)), 1)
+    return tuple(public_attribute(with_measured_cuts(table, c, part) if is_cut_by_counts(c) else c) for c in columns)
+
+
+def _closed(table: PrivateTable, amount: float) -> tuple[Column, ...]:
+    """All synthesised columns, the open ones measured."""
     columns = table.schema.synthesised
     opened = [c for c in columns if c.is_open]
     named = sum(not c.is_number for c in opened)
-    share = table.left.amount * DOMAIN_SHARE / max(len(opened), 1)
     delta = table.left.event_delta * (1 - 1e-9) / max(named, 1)
-    return tuple(public_attribute(_measured(table, c, share, delta) if c.is_open else c) for c in columns)
+    return tuple(_measured(table, c, amount / len(opened), delta) if c.is_open else c for c in columns)
 
 
 def _measured(table: PrivateTable, column: Column, amount: float, delta: float) -> Column:
@@ -61,20 +73,3 @@ def _bounds(table: PrivateTable, column: Column, amount: float) -> tuple[float, 
     counts = table.marginal([Bins(column, rungs)], sigma)[:-1]
     clear = np.flatnonzero(counts > CLEAR_OF_NOISE * sigma)
     return (rungs[clear[0]], rungs[clear[-1] + 1]) if len(clear) else (0.0, 1.0)
-
-
-def _edges(column: Column, bounds: tuple[float, float]) -> tuple[float, ...]:
-    """Bins of equal width: whole numbers apart for integers (the last edge is one above the upper bound)."""
-    low, high = bounds
-    if column.type == "continuous":
-        return tuple(np.linspace(low, high, column.bins + 1).tolist())
-    low, high = np.floor(low), np.floor(high)
-    bins = int(min(column.bins, high - low + 1))
-    return tuple(np.round(np.linspace(low, high + 1, bins + 1)).tolist())
-
-
-def _special(column: Column, bounds: tuple[float, float], edges: tuple[float, ...]) -> tuple[float, ...]:
-    """Declared special values, and zero where the bounds hold it: nothing is commoner than a count or an amount of exactly 0."""
-    alone = column.type == "integer" and max(np.diff(edges)) <= 1
-    zero = () if alone or not bounds[0] <= 0 <= bounds[1] else (0.0,)
-    return tuple(dict.fromkeys(column.special + zero))
