@@ -1,0 +1,527 @@
+"""Ways to break the kernel, each a small edit that a tired author might make or a hostile one might hide, and the test meant for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old`, found exactly once in `file` (from the package's folder), becomes `new`; then one of `tests` (from the tests' folder) fails."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+CHARGED = "privacy/test_private_table.py::test_each_question_is_charged_its_cost"
+NEIGHBOURS = "privacy/test_unit_neighbours.py::test_no_marginal_moves_by_more_than_is_charged_and_some_by_all_of_it"
+BEFORE = "privacy/test_private_table.py::test_nothing_is_read_before_a_grant_nor_by_a_charge_that_does_not_fit"
+ALONE = "privacy/test_private_table.py::test_a_granted_table_is_not_copied_pickled_or_forked"
+LAW = "privacy/test_noise.py::test_noise_follows_its_law"
+SIDE = "releasing/test_split.py::test_a_side_depends_on_the_key_and_the_unit_alone"
+PLAN = "privacy/test_dpsgd.py"
+
+NOISE = (
+    Mutation(
+        "noise dropped",
+        "privacy/noise.py",
+        "scale=float(sigma))(counts.flatten())",
+        "scale=float(sigma))(counts.flatten()) and counts.flatten()",
+        (f"{LAW}[cells at 1]",),
+    ),
+    Mutation(
+        "seed reused",
+        "privacy/noise.py",
+        "noisy = measurements.make_gaussian(domain, metric[0], scale=float(sigma))(counts.flatten())",
+        "noisy = counts.flatten() + np.rint(np.random.default_rng(7).normal(0, sigma, counts.size)).astype(np.int64)",
+        ("privacy/test_noise.py::test_streams_differ_between_threads_forks_processes_and_draws",),
+    ),
+    Mutation(
+        "noise of a table kept and used again",
+        "privacy/noise.py",
+        "(counts.flatten())\n        return np.asarray(noisy",
+        "(np.zeros(counts.size, dtype=np.int64))\n"
+        '        noisy = counts.flatten() + np.asarray(self.__dict__.setdefault(f"{counts.size} {sigma}", noisy))\n'
+        "        return np.asarray(noisy",
+        (f"{LAW}[two answers]",),
+    ),
+    Mutation(
+        "one draw for all cells",
+        "privacy/noise.py",
+        "scale=float(sigma))(counts.flatten())",
+        "scale=float(sigma))([0])[0] + counts.flatten()",
+        (f"{LAW}[neighbouring cells]",),
+    ),
+    Mutation(
+        "continuous noise, rounded",
+        "privacy/noise.py",
+        "noisy = measurements.make_gaussian(domain, metric[0], scale=float(sigma))(counts.flatten())",
+        "noisy = np.rint(counts.flatten() + np.random.default_rng().normal(0, sigma, counts.size))",
+        (f"{LAW}[last digit of eight]", f"{LAW}[cells at 0.5]"),
+    ),
+    Mutation(
+        "permute-and-flip charged as bounded range",
+        "privacy/noise.py",
+        "from opendp.measures import zero_concentrated_divergence\n",
+        "from opendp.measures import max_divergence as zero_concentrated_divergence\n",
+        (f"{LAW}[choice between two]",),
+    ),
+    Mutation(
+        "the best score chosen without noise",
+        "privacy/noise.py",
+        "return int(measurements.make_noisy_max(",
+        "return int(np.argmax(scores)) if scale else int(measurements.make_noisy_max(",
+        (f"{LAW}[choice between scores]",),
+    ),
+    Mutation(
+        "repeatable noise passed for private",
+        "privacy/table.py",
+        'stamp if self._noise.private else "not private"',
+        "stamp",
+        ("privacy/test_private_table.py::test_a_repeatable_noise_source_stamps_what_it_makes",),
+    ),
+)
+
+ACCOUNTING = (
+    Mutation(
+        "discrete Gaussian charged as 1/sigma",
+        "privacy/gdp.py",
+        "return 2 * math.sqrt(2) * float(erfinv(_mass_at_zero(sigma))) * (1 + SAFETY)",
+        "return 1 / sigma * (1 + SAFETY)",
+        ("privacy/test_gdp.py::test_discrete_gaussian_mu_bounds_every_vertex_of_the_tradeoff_curve[1.0]",),
+    ),
+    Mutation(
+        "selection charged in Gaussian DP as in zCDP",
+        "privacy/currency.py",
+        "return Fraction(gdp.selection_mu(epsilon)) ** 2",
+        "return Fraction(epsilon) ** 2 / 4",
+        ("privacy/test_currency.py::test_a_million_tiny_charges_are_no_less_than_the_truth_and_hardly_more[gdp]",),
+    ),
+    Mutation(
+        "selection's range taken from a looser inverse",
+        "privacy/gdp.py",
+        "return exact * (1 - 3 * SAFETY)",
+        "return exact * (1 + 1e-6)",
+        ("privacy/test_gdp.py::test_selection_epsilon_is_paid_by_mu",),
+    ),
+    Mutation(
+        "sigma rounded down",
+        "privacy/gdp.py",
+        "2.0)[1] * (1 + SAFETY), MAX_SIGMA)",
+        "2.0)[0] * (1 - SAFETY), MAX_SIGMA)",
+        ("privacy/test_gdp.py::test_sigma_of_a_cost_is_paid_by_it",),
+    ),
+    Mutation(
+        "the unsafe end of a bracket",
+        "privacy/gdp.py",
+        "delta_of(epsilon, mu) - delta, 0.0, 1.0)[0]",
+        "delta_of(epsilon, mu) - delta, 0.0, 1.0)[1] * (1 + 1e-8)",
+        ("privacy/test_gdp.py::test_mu_of_promises_no_more_and_little_less",),
+    ),
+    Mutation(
+        "noise too small for the bound let through",
+        "privacy/gdp.py",
+        "if not MIN_SIGMA <= sigma < math.inf:",
+        "if not 0 < sigma < math.inf:",
+        ("privacy/test_gdp.py::test_too_little_noise_is_refused",),
+    ),
+    Mutation(
+        "zCDP's rho halved",
+        "privacy/zcdp.py",
+        "return 1 / (2 * Fraction(sigma) ** 2)",
+        "return 1 / (4 * Fraction(sigma) ** 2)",
+        ("privacy/test_zcdp.py::test_the_discrete_gaussian_has_its_divergence_at_most",),
+    ),
+    Mutation(
+        "filter switched: zCDP's costs in Gaussian DP's capacity",
+        "privacy/currency.py",
+        "return 2 * Fraction(zcdp.rho_of(epsilon, delta))",
+        "return Fraction(gdp.mu_of(epsilon, delta)) ** 2",
+        ("privacy/test_currency.py::test_what_was_promised_amounts_to_no_more[zcdp]",),
+    ),
+    Mutation(
+        "filter switched: goes on while either of two has room",
+        "privacy/cost.py",
+        "self.amount_ticks <= room.amount_ticks and self.delta_ticks",
+        "self.amount_ticks <= room.amount_ticks or self.delta_ticks",
+        ("privacy/test_cost.py::test_a_refused_charge_spends_nothing_and_nothing_refunds",),
+    ),
+    Mutation(
+        "currencies mixed",
+        "privacy/cost.py",
+        "if self.currency != other.currency:",
+        "if False:",
+        ("privacy/test_cost.py::test_two_currencies_have_nothing_to_do_with_each_other",),
+    ),
+    Mutation(
+        "capacity rounded up",
+        "privacy/cost.py",
+        "return cls(math.floor(amount / TICK)",
+        "return cls(math.ceil(amount / TICK) + 1",
+        ("privacy/test_cost.py::test_a_promise_is_rounded_down_and_a_measurement_up",),
+    ),
+    Mutation(
+        "measurements rounded down",
+        "privacy/cost.py",
+        "return cls(math.ceil(amount / TICK)",
+        "return cls(math.floor(amount / TICK)",
+        ("privacy/test_currency.py::test_a_million_tiny_charges_are_no_less_than_the_truth_and_hardly_more[gdp]",),
+    ),
+    Mutation(
+        "the whole delta for the curve and a tenth for events",
+        "privacy/cost.py",
+        "currency.capacity(epsilon, delta * (1 - EVENT_SHARE))",
+        "currency.capacity(epsilon, delta)",
+        ("privacy/test_cost.py::test_a_promise_is_rounded_down_and_a_measurement_up",),
+    ),
+    Mutation(
+        "DP-SGD charged by the central limit",
+        "privacy/dpsgd.py",
+        "    losses = _losses(plan)\n",
+        "    return plan.rate * math.sqrt(plan.steps * math.expm1(plan.sigma**-2))\n    losses = _losses(plan)\n",
+        (f"{PLAN}::test_the_central_limit_is_no_bound",),
+    ),
+    Mutation(
+        "DP-SGD's losses rounded optimistically",
+        "privacy/dpsgd.py",
+        "value_discretization_interval=_interval(plan))",
+        "value_discretization_interval=_interval(plan), pessimistic_estimate=False, use_connect_dots=False)",
+        (f"{PLAN}::test_one_step_is_the_mixture_itself[1.0-0.3]",),
+    ),
+    Mutation(
+        "DP-SGD's event delta not charged",
+        "privacy/dpsgd.py",
+        "return Cost.measured(currency, Fraction(mu) ** 2, delta)",
+        "return Cost.measured(currency, Fraction(mu) ** 2)",
+        (f"{PLAN}::test_a_plan_is_one_charge_in_either_currency[gdp]",),
+    ),
+    Mutation(
+        "DP-SGD's noise a little less than its mu needs",
+        "privacy/dpsgd.py",
+        "    return sigma\n",
+        "    return sigma * (1 - CLOSE)\n",
+        (f"{PLAN}::test_the_noise_for_a_mu_costs_no_more_and_less_noise_does",),
+    ),
+)
+
+SENSITIVITY = (
+    Mutation("sensitivity without m", "privacy/unit.py", 'return 1 if unit.count == "units" else unit.max_rows', "return 1", (NEIGHBOURS,)),
+    Mutation(
+        "a marginal charged for one row",
+        "privacy/table.py",
+        "return (self.sensitivity * self._one) ** 2",
+        "return self._one**2",
+        (CHARGED,),
+    ),
+    Mutation(
+        "a choice as sharp as for one row",
+        "privacy/table.py",
+        "scale = 2 * self.sensitivity * self._one",
+        "scale = 2 * self._one",
+        (f"{LAW}[choice between cliques]",),
+    ),
+    Mutation(
+        "a choice without its weights",
+        "privacy/table.py",
+        "* int(max(weights)) / epsilon",
+        "/ epsilon",
+        (f"{LAW}[choice between cliques]",),
+    ),
+    Mutation("a choice twice as sharp", "privacy/table.py", "scale = 2 * self.sens", "scale = self.sens", (f"{LAW}[choice between cliques]",)),
+    Mutation(
+        "weights not bounded",
+        "privacy/table.py",
+        "1 <= weight <= MAX_WEIGHT",
+        "1 <= weight",
+        ("privacy/test_private_table.py::test_weights_and_penalties_that_are_not_whole_are_refused_and_nothing_is_spent",),
+    ),
+    Mutation(
+        "weights below one",
+        "privacy/table.py",
+        "and 1 <= weight",
+        "and weight",
+        ("privacy/test_private_table.py::test_weights_and_penalties_that_are_not_whole_are_refused_and_nothing_is_spent",),
+    ),
+    Mutation(
+        "float scores",
+        "privacy/tally.py",
+        'scaled, dtype=np.int64, casting="same_kind")',
+        "scaled, dtype=np.float32)",
+        ("privacy/test_tally.py::test_a_distance_neither_wraps_nor_rounds",),
+    ),
+    Mutation(
+        "references in floating point",
+        "privacy/table.py",
+        'reference.dtype.kind != "i"',
+        'reference.dtype.kind not in "if"',
+        ("privacy/test_private_table.py::test_a_reference_that_would_amplify_a_row_is_refused_and_nothing_is_spent",),
+    ),
+    Mutation(
+        "references of another shape",
+        "privacy/table.py",
+        "reference.shape != tuple(a.size for a in clique) or",
+        "",
+        ("privacy/test_private_table.py::test_a_reference_that_would_amplify_a_row_is_refused_and_nothing_is_spent",),
+    ),
+    Mutation(
+        "scores that wrap",
+        "privacy/table.py",
+        "abs(int(penalty)) > MAX_SCORE:",
+        "abs(int(penalty)) > 2**80:",
+        ("privacy/test_private_table.py::test_weights_and_penalties_that_are_not_whole_are_refused_and_nothing_is_spent",),
+    ),
+    Mutation(
+        "a candidate dropped by data",
+        "privacy/table.py",
+        "return self._noise.choose(np.array(scores, dtype=np.int64), scale)",
+        "rare = [len(c) and self._tally().counts(c).max() < 3 * self._one for c in cliques]\n"
+        "            return self._noise.choose(np.where(rare, -(2**40), np.array(scores, dtype=np.int64)), scale)",
+        ("privacy/test_private_table.py::test_one_unit_moves_each_answer_by_no_more_than_is_charged[drop]",),
+    ),
+    Mutation(
+        "threshold without m",
+        "privacy/table.py",
+        "gdp.threshold(scale, delta, self.rows_per_unit)",
+        "gdp.threshold(scale, delta, 1)",
+        (f"{LAW}[lone values of a unit with three]",),
+    ),
+    Mutation(
+        "threshold one too low",
+        "privacy/gdp.py",
+        "    return 1 + low\n",
+        "    return low\n",
+        ("privacy/test_gdp.py::test_threshold_hides_a_value_of_one_unit_and_is_the_least",),
+    ),
+    Mutation("names charged as if a unit held one", "privacy/table.py", "else self.rows_per_unit\n", "else 1\n", (CHARGED,)),
+    Mutation("delta not added", "privacy/table.py", "self._discovery_squared), delta)", "self._discovery_squared))", (CHARGED,)),
+    Mutation(
+        "names counted by row instead of person",
+        "privacy/table.py",
+        "for value, _ in set(zip(values, unit_ids(frame, self.schema), strict=True)))",
+        "for value, _ in zip(values, unit_ids(frame, self.schema), strict=True))",
+        ("privacy/test_unit_neighbours.py::test_no_support_of_values_moves_by_more_than_is_charged_and_some_by_all_of_it",),
+    ),
+)
+
+UNITS = (
+    Mutation(
+        "row unit instead of person",
+        "privacy/unit.py",
+        "    if schema.unit.is_row:\n        return Kept(",
+        "    if schema.unit.columns or schema.unit.is_row:\n        return Kept(",
+        ("privacy/test_private_table.py::test_one_unit_moves_each_answer_by_no_more_than_is_charged[drop]",),
+    ),
+    Mutation(
+        "one row more than may count",
+        "privacy/unit.py",
+        "(places < schema.unit.max_rows)",
+        "(places <= schema.unit.max_rows)",
+        (NEIGHBOURS,),
+    ),
+    Mutation(
+        "row choice by position",
+        "privacy/unit.py",
+        'draws = keyed_uniform(key, "rows of a unit", ',
+        'draws = np.arange(len(frame)) / len(frame) if len(frame) else keyed_uniform(key, "rows of a unit", ',
+        ("privacy/test_private_table.py::test_the_rows_that_count_of_a_unit_depend_on_its_own_rows_and_the_key_only",),
+    ),
+    Mutation(
+        "a unit's parts rounded up",
+        "privacy/unit.py",
+        "return PARTS // rows + (places < PARTS % rows)",
+        "return -(-PARTS // rows) + 0 * places",
+        ("privacy/test_unit_rows.py::test_a_units_parts_are_shared_evenly_over_its_rows_and_none_is_lost",),
+    ),
+    Mutation(
+        "rows without an id are nobody's, and all count",
+        "privacy/unit.py",
+        'nobody = b"\\x00no id" if schema.unit.null_ids == "one-unit" else None',
+        'nobody = b"\\x00no id"',
+        ("privacy/test_private_table.py::test_rows_without_an_id_are_dropped_or_one_unit_as_the_schema_says",),
+    ),
+    Mutation(
+        "ids that run together",
+        "privacy/unit.py",
+        'b"%d:" % len(c) + c.encode(',
+        "c.encode(",
+        ("privacy/test_private_table.py::test_composite_ids_do_not_run_together",),
+    ),
+    Mutation(
+        "split by position",
+        "releasing/split.py",
+        'draws = keyed_uniform(key, "split", [u or b"" for u in units])',
+        'draws = keyed_uniform(key, "split", [b"%d" % i for i in range(len(units))])',
+        (SIDE,),
+    ),
+    Mutation(
+        "fixed-size split",
+        "releasing/split.py",
+        'draws = keyed_uniform(key, "split", [u or b"" for u in units])',
+        'draws = np.argsort(np.argsort(keyed_uniform(key, "split", [u or b"" for u in units]))) / max(len(units), 1)',
+        ("releasing/test_split.py::test_sizes_are_those_of_independent_draws_and_not_fixed",),
+    ),
+    Mutation(
+        "raw min and max",
+        "privacy/attribute.py",
+        "np.searchsorted(np.array(self.edges[1:-1]), values,",
+        "np.searchsorted(np.linspace(*np.nanquantile([*values, 0, 1], [0, 1]), self.bins + 1)[1:-1], values,",
+        ("encoding/test_encoding.py::test_encoding_is_total_and_row_by_row",),
+    ),
+    Mutation(
+        "a cell that refuses",
+        "schema/cells.py",
+        "    except ValueError:\n        return math.nan\n",
+        "    except ZeroDivisionError:\n        return math.nan\n",
+        ("encoding/test_encoding.py::test_encoding_is_total_and_row_by_row",),
+    ),
+    Mutation(
+        "anybody's map from cells to codes",
+        "privacy/attribute.py",
+        "return type(attribute) in (Categories, Bins, CellStates) or",
+        "return isinstance(attribute, (Categories, Bins, CellStates)) or",
+        ("privacy/test_told_once.py::test_only_the_kernels_own_attributes",),
+    ),
+)
+
+CHARGES = (
+    Mutation(
+        "charge after read",
+        "privacy/table.py",
+        "        self._open().charge(cost)\n",
+        "        draw()\n        self._open().charge(cost)\n",
+        (BEFORE,),
+    ),
+    Mutation("charge forgotten", "privacy/table.py", "        self._open().charge(cost)\n", "        self._open()\n", (CHARGED,)),
+    Mutation(
+        "refund on error",
+        "privacy/table.py",
+        "        answer = draw()\n",
+        "        try:\n"
+        "            answer = draw()\n"
+        "        except Exception:\n"
+        "            self._open().spent = self._open().spent - cost\n"
+        "            raise\n",
+        ("privacy/test_charge_order.py::test_a_question_that_fails_stays_charged",),
+    ),
+    Mutation(
+        "size test before charge",
+        "privacy/table.py",
+        "        require_budget(request.epsilon, request.delta)\n",
+        "        require_budget(request.epsilon, request.delta)\n"
+        "        if isinstance(self._rows, pd.DataFrame) and self._rows.shape[0] < 2:\n"
+        '            raise BudgetExceeded("too few rows")\n',
+        ("privacy/test_charge_order.py::test_how_many_rows_there_are_refuses_no_grant",),
+    ),
+    Mutation(
+        "reference row count from raw n",
+        "synthesizers/bench.py",
+        "_Reference(np.rint(self.model.project(clique)).astype(np.int64)",
+        "_Reference(np.rint(self.model.project(clique) / self.model.total * len(self.table._rows)).astype(np.int64)",
+        ("privacy/test_charge_order.py::test_what_a_generator_builds_between_questions_is_built_without_rows[mst]",),
+    ),
+    Mutation(
+        "the rows of a unit measured for nothing",
+        "privacy/table.py",
+        "self._ask(question, self._cost(self.currency.noise_cost(sigma, 1)), draw)",
+        "self._ask(question, self._cost(Fraction(0)), draw)",
+        ("privacy/test_unit_rows.py::test_it_is_the_first_question_of_a_grant_and_final_after_it",),
+    ),
+    Mutation(
+        "a second grant for one table",
+        "privacy/table.py",
+        "            if self._filter is not None:\n                raise BudgetExceeded(",
+        "            if False:\n                raise BudgetExceeded(",
+        ("privacy/test_private_table.py::test_a_refused_grant_reads_nothing_and_a_second_one_is_refused",),
+    ),
+    Mutation(
+        "threads meter one grant twice",
+        "privacy/table.py",
+        "with self._granting:",
+        "with threading.Lock():",
+        ("privacy/test_told_once.py::test_threads_that_share_a_table_share_its_grant",),
+    ),
+    Mutation(
+        "an answer told again at another price",
+        "privacy/table.py",
+        'asked = question | {"cost": [cost.amount_ticks, cost.delta_ticks]}',
+        "asked = question",
+        ("privacy/test_told_once.py::test_a_resume_under_other_bounds_buys_no_more_answers",),
+    ),
+    Mutation("forked child shares the grant", "privacy/table.py", "if os.getpid() != self._process:", "if False:", (ALONE,)),
+    Mutation("a copy shares the grant", "privacy/table.py", "def __reduce_ex__(", "def _reduce_ex_(", (ALONE,)),
+    Mutation(
+        "journal answers re-drawn",
+        "privacy/table.py",
+        "        if known is not None:\n            return known\n",
+        "",
+        ("privacy/test_private_table.py::test_what_was_answered_is_answered_again_from_the_journal",),
+    ),
+    Mutation(
+        "a lost journal answered anew",
+        "privacy/answers.py",
+        "if self._keeper and self._keeper.told(self._next) is not None:",
+        "if False:",
+        ("privacy/test_told_once.py::test_a_lost_journal_is_not_answered_anew",),
+    ),
+    Mutation(
+        "a step told twice",
+        "privacy/ledger.py",
+        "elif known != digest:",
+        "elif False:",
+        ("privacy/test_told_once.py::test_two_at_once_one_is_told",),
+    ),
+    Mutation(
+        "a ledger without a bottom",
+        "privacy/ledger.py",
+        "if not request.cost_in(ledger.currency).fits(left):",
+        "if False:",
+        ("privacy/test_ledger.py::test_it_holds_twelve_releases_and_not_thirteen_and_says_what_still_fits[file]",),
+    ),
+    Mutation(
+        "a larger delta than the ledger's",
+        "privacy/ledger.py",
+        "if request.delta > ledger.delta:",
+        "if False:",
+        ("privacy/test_ledger.py::test_a_delta_above_the_ledgers_is_refused[file]",),
+    ),
+    Mutation(
+        "a release resumed with more than it was granted",
+        "privacy/ledger.py",
+        "if granted.cost != request.cost_in(self.currency):",
+        "if False:",
+        ("privacy/test_ledger.py::test_a_release_is_charged_once_and_only_with_its_own_amount[file]",),
+    ),
+    Mutation(
+        "rows and persons on one ledger",
+        "privacy/ledger.py",
+        "if first is not None and list(unit) != first:",
+        "if False:",
+        ("privacy/test_told_once.py::test_a_ledger_protects_one_unit",),
+    ),
+    Mutation(
+        "events not chained",
+        "privacy/chain.py",
+        "row.previous != previous or row.hash != _hash(*row[:-1])",
+        "row.hash != _hash(*row[:-1])",
+        ("privacy/test_chain_spliced.py::test_an_event_written_anew_with_a_hash_of_its_own_is_found",),
+    ),
+    Mutation(
+        "events edited",
+        "privacy/chain.py",
+        "row.previous != previous or row.hash != _hash(*row[:-1])",
+        "row.previous != previous",
+        ("privacy/test_file_store.py::test_tampering_is_found",),
+    ),
+    Mutation(
+        "a grant that is rolled back",
+        "privacy/file_store.py",
+        '        try:\n            connection.execute("COMMIT")',
+        '        try:\n            connection.execute("ROLLBACK")',
+        ("privacy/test_ledger.py::test_a_release_is_charged_once_and_only_with_its_own_amount[file]",),
+    ),
+)
+
+MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES)
