@@ -14,7 +14,7 @@ from dpsynth.privacy import GDP, bounding
 from dpsynth.privacy.cost import Request
 from dpsynth.privacy.unit import most_moved
 from dpsynth.schema import Column, PrivacyUnit, Schema
-from dpsynth.synthesizers.bench import DISTURBED, LEAST_LEFT, LEAST_SHARE, MEAN_NOISE
+from dpsynth.synthesizers.bench import LEAST_LEFT, share_of_columns
 
 GUESSED_CATEGORIES = 30
 # Rows of a unit where they are to be measured (3 leave .95 of the units whole in diabetes130 and in cps, 5 in rand_hie), and where a unit
@@ -87,7 +87,7 @@ class Outline:
         """The share of the budget that goes to columns, as `synthesizers/bench.py` reckons it once it knows the number of rows."""
         if self.generator == "independent" or self.columns == 1:
             return 1.0
-        return min(max(DISTURBED * MEAN_NOISE / 2 * fmean(self.sizes) * self.sigma(1.0) / self.trained, LEAST_SHARE), 1.0)
+        return share_of_columns(fmean(self.sizes) * self.sigma(1.0) / self.trained)
 
     @property
     def buys_structure(self) -> bool:

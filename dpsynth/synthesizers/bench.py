@@ -35,7 +35,7 @@ from dpsynth.synthesizers.views import Views
 SAFE = 1 - 1e-9
 CAUTION = 0.5
 PATIENCE = 4.0
-FIRST_LOOK, LEAST_SHARE, DISTURBED, LEAST_LEFT = 0.1, 0.3, 6.0, 0.05
+FIRST_LOOK, LEAST_SHARE, DISTURBED, LEAST_LEFT = 0.1, 0.3, 4.0, 0.05
 MEAN_NOISE = math.sqrt(2 / math.pi)
 ROUGH, ROUGH_STEPS = 0.85, 60
 CLOSE_STEPS = 1000
@@ -150,14 +150,23 @@ def _columns(table: PrivateTable, attributes: Sequence[Attribute], amount: float
 
 
 def _deserved(first: Sequence[Answer]) -> float:
-    """The share of the budget that columns deserve: more where noise on them alone, paid with all of it, would move much of their mass.
-
-    That is known from the noise scale and the noisy number of rows: expected total variation .4 sigma cells / rows, on average.
-    """
+    """The share of the budget that columns deserve, from a first look at them: their noise scale and the noisy number of rows."""
     totals, variances = zip(*((float(a.values.sum()), a.sigma**2 * a.values.size) for a in first), strict=True)
     rows = max(float(np.average(totals, weights=1 / np.array(variances))), 1.0)
     cells = float(np.mean([a.values.size for a in first]))
-    return float(np.clip(DISTURBED * MEAN_NOISE / 2 * cells * first[0].sigma * math.sqrt(FIRST_LOOK) / rows, LEAST_SHARE, 1.0))
+    return share_of_columns(cells * first[0].sigma * math.sqrt(FIRST_LOOK) / rows)
+
+
+def share_of_columns(noise: float) -> float:
+    """The share of the budget for columns: more where noise on them alone, paid with all of it, would move much of their mass.
+
+    Its root, found by trial (docs/benchmarks.md): the budget's two parts err by the roots of their shares, and what structure there is to buy
+    shrinks with the number of rows.
+
+    Args:
+        noise: scale times cells over rows of the average column; .4 of that is the expected total variation.
+    """
+    return float(np.clip(DISTURBED * math.sqrt(MEAN_NOISE / 2 * noise), LEAST_SHARE, 1.0))
 
 
 def cells_of(megabytes: float) -> float:
