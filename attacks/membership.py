@@ -37,7 +37,7 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Scores:
 
 def vulnerable(scores: Scores, evidence: Evidence) -> Scores:
     """The same scores for the tenth of the targets farthest from the reference (Meeus et al. 2023), else NaN."""
-    from attacks.nearest import closest_distance
+    from attacks.distances import closest_distance
 
     far = closest_distance(evidence.pool, evidence.reference, evidence)
     return Scores.split(np.where(far >= np.quantile(far, DECILE), scores.pooled, np.nan), evidence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from attacks.distances import closest_distance
 from attacks.evidence import Evidence, Table
 from attacks.scores import Scores, UnanswerableError
 
@@ -87,19 +88,6 @@ def rare_cells(evidence: Evidence) -> Flags:
     return np.column_stack([*numbers, *codes])
 
 
-def closest_distance(targets: Table, rows: Table, evidence: Evidence) -> Floats:
-    """Distance of each target to the closest of `rows`, shape (targets,), in [0, 1].
-
-    The mean over columns of [x != y] for categories and min(|x - y| / (sd/2), 1) for numbers; missing is a value
-    of its own. Gower's distance, but with half a standard deviation in place of the range: on skewed columns all
-    people are close by the range, and a table of half-redrawn copies goes unseen (NHANES: z = 2 against z = 9).
-    """
-    from attacks.kernels import closest
-
-    low, unit = _scale(evidence)
-    return closest(_on_scale(targets, low, unit), np.ascontiguousarray(_on_scale(rows, low, unit).T)) / max(targets.width, 1)
-
-
 def _require_rare(rare: Flags, what: str) -> None:
     if rare.sum() < FEWEST_RARE:
         raise UnanswerableError("not_applicable", f"fewer than {FEWEST_RARE} members have rare {what}")
@@ -141,21 +129,3 @@ def _mixed(bits: Bits) -> Bits:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(bits ^ (bits >> np.uint64(31)))
-
-
-def _scale(evidence: Evidence) -> tuple[Floats, Floats]:
-    """The least value and half the standard deviation of each numeric column, over all tables."""
-    every = np.concatenate([evidence.pool.numbers, evidence.reference.numbers, evidence.synthetic.numbers])
-    absent = np.isnan(every)
-    counts = np.maximum((~absent).sum(axis=0), 1)
-    mean = np.where(absent, 0.0, every).sum(axis=0) / counts
-    unit = np.sqrt(np.square(np.where(absent, 0.0, every - mean)).sum(axis=0) / counts) / 2
-    low = np.where(absent, np.inf, every).min(axis=0, initial=np.inf)
-    return np.where(np.isfinite(low), low, 0.0), np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
-
-
-def _on_scale(table: Table, low: Floats, unit: Floats) -> npt.NDArray[np.float32]:
-    """Columns such that the distance is the sum of min(|x - y|, 1): missing lies two units off everything."""
-    numbers = (table.numbers - low) / unit
-    scaled = np.concatenate([np.where(np.isnan(numbers), -2.0, numbers), table.codes * 2.0], axis=1)
-    return np.asarray(scaled, dtype=np.float32)

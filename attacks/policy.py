@@ -24,8 +24,11 @@ ENDPOINTS = (
     "rare_value",
     "distance",
     "distance_tpr",
+    "linkability",
+    "attribute_inference",
+    "attribute_inference_confident",
 )
-MAY_FAIL_ONLY = ("distance",)
+MAY_FAIL_ONLY = ("distance", "attribute_inference_confident")
 MAY_NOT_APPLY = ("exact_match", "rare_value")
 
 

@@ -28,6 +28,7 @@ class Endpoint:
         control_detected: whether the attack saw the leak planted for it; None where none could be planted.
         seconds: wall time of the attack with its positive control.
         words: why the status is what it is, without any value of the data.
+        column: which column the effect is of, where each was attacked by itself: that with the largest.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Endpoint:
     control_detected: bool | None = None
     seconds: float = 0.0
     words: str = ""
+    column: str | None = None
 
     def document(self) -> dict[str, Any]:
         """JSON-ready: the contract's keys, and those that `from_document` needs."""
@@ -57,6 +59,7 @@ class Endpoint:
             "role": self.role,
             "p_no_effect": _finite(e.p_null) if e else None,
             "words": self.words,
+            "column": self.column,
         }
 
     @classmethod
@@ -66,7 +69,7 @@ class Endpoint:
         if document["ci"] is not None:
             lower, upper = map(_known, document["ci"])
             numbers = [_known(document[k]) for k in ("effect", "p", "p_no_effect", "minimum_detectable")]
-            estimate = Estimate(numbers[0], lower, upper, *numbers[1:])
+            estimate = Estimate(numbers[0], lower, upper, numbers[1], numbers[2], numbers[3])
         role, status = document["role"], document["status"]
         if role not in get_args(Role) or status not in get_args(Status):
             raise KeyError("role or status")
@@ -80,6 +83,7 @@ class Endpoint:
             control_detected=document["control_detected"],
             seconds=document["seconds"],
             words=document["words"],
+            column=document["column"],
         )
 
 

@@ -31,6 +31,7 @@ class Estimate:
         p_null: p-value of "there is no effect"; small means detected.
         minimum_detectable: the least tolerance that the upper bound would stay below with 80 % power if
             there were no leak. A tolerance below it cannot be certified with this many targets.
+        at: which of several effects it is, the largest; None where there is one.
     """
 
     effect: float
@@ -39,6 +40,7 @@ class Estimate:
     p: float
     p_null: float
     minimum_detectable: float
+    at: int | None = None
 
 
 def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
@@ -147,6 +149,31 @@ def excess(members: Floats, controls: Floats, tolerance: float, confidence: floa
         p=float(stats.norm.sf(score(tolerance))),
         p_null=float(stats.norm.sf(score(0.0))),
         minimum_detectable=(z + _z(POWER)) * null_error,
+    )
+
+
+def least_excess(members: int, controls: int, confidence: float) -> float:
+    """The least tolerance of an excess that so many targets certify with 80 % power when nothing leaks, whatever the share of hits."""
+    return (_z(confidence) + _z(POWER)) * 0.5 * math.sqrt(1 / members + 1 / controls)
+
+
+def worst_excess(hits: Sequence[tuple[Floats, Floats]], tolerance: float, confidence: float) -> Estimate:
+    """The largest of k excesses: of members' and controls' hits, one pair for each.
+
+    All k upper bounds hold where the largest is stated, without correction, if none of k effects is above the tolerance (intersection-union);
+    the lower bound and both p-values are corrected for having looked at k (Bonferroni).
+    """
+    k = len(hits)
+    found = [excess(m, c, tolerance, confidence) for m, c in hits]
+    at = int(np.argmax([e.effect for e in found]))
+    return Estimate(
+        effect=found[at].effect,
+        lower=max(excess(m, c, tolerance, 1 - (1 - confidence) / k).lower for m, c in hits),
+        upper=max(e.upper for e in found),
+        p=min(1.0, k * min(e.p for e in found)),
+        p_null=min(1.0, k * min(e.p_null for e in found)),
+        minimum_detectable=max(e.minimum_detectable for e in found),
+        at=at,
     )
 
 

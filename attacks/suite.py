@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attacks import controls, membership, nearest, statistics
+from attacks import controls, inference, linkability, membership, nearest, statistics
 from attacks.claim import Claim, claim_p
 from attacks.evidence import MAX_POOL, Evidence, Table
 from attacks.policy import MAY_FAIL_ONLY, Policy
@@ -141,6 +141,9 @@ def suite(policy: Policy) -> tuple[Attack, ...]:
             Attack(f"singling_out_{mode}", singling_out(mode, guesses), controls.full_copy, {f"singling_out_{mode}": _residual})
             for mode in ("univariate", "multivariate")
         ),
+        Attack("linkability", linkability.linkability, controls.full_copy, {"linkability": _excess}),
+        Attack("attribute_inference", inference.inference, controls.full_copy, {"attribute_inference": _worst}),
+        Attack("attribute_inference_confident", inference.confident_inference, controls.full_copy, {"attribute_inference_confident": _worst}),
     )
 
 
@@ -157,7 +160,7 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
     except Exception as error:
         return _unmeasured(attack, policy, "error", f"the attack broke ({type(error).__name__})", started), None
     seconds = time.perf_counter() - started
-    return [_endpoint(name, e, policy.tolerance[name], seen, seconds) for name, e in measured.items()], scores
+    return [_endpoint(name, e, policy.tolerance[name], seen, seconds, scores) for name, e in measured.items()], scores.overall
 
 
 def _require_targets(attack: Attack, evidence: Evidence) -> None:
@@ -174,10 +177,11 @@ def _control_detected(attack: Attack, evidence: Evidence, policy: Policy, rng: n
     return min(p) * len(p) < DETECTED
 
 
-def _endpoint(name: str, estimate: Estimate, tolerance: float, seen: bool, seconds: float) -> Endpoint:
+def _endpoint(name: str, estimate: Estimate, tolerance: float, seen: bool, seconds: float, scores: Scores) -> Endpoint:
     weak = not estimate.minimum_detectable < tolerance
     words = "the least tolerance that this many targets can certify is larger than the policy's" if weak else ""
-    return Endpoint(name, _role(name), "underpowered" if weak else "ok", estimate, tolerance, None, seen, seconds, words)
+    column = None if estimate.at is None else scores.columns[estimate.at]
+    return Endpoint(name, _role(name), "underpowered" if weak else "ok", estimate, tolerance, None, seen, seconds, words, column)
 
 
 def _role(name: str) -> Role:
@@ -264,6 +268,11 @@ def _tpr(scores: Scores, tolerance: float, confidence: float) -> Estimate:
 
 def _excess(scores: Scores, tolerance: float, confidence: float) -> Estimate:
     return statistics.excess(*scores.targets(), tolerance, confidence)
+
+
+def _worst(scores: Scores, tolerance: float, confidence: float) -> Estimate:
+    columns = zip(scores.members.T, scores.controls.T, strict=True)
+    return statistics.worst_excess([_enough(Scores(m, c)) for m, c in columns], tolerance, confidence)
 
 
 def _residual(scores: Scores, tolerance: float, confidence: float) -> Estimate:

@@ -137,7 +137,7 @@ def _adjusted(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
 def _leaks(endpoints: Sequence[Endpoint], policy: Policy) -> Iterator[Reason]:
     for e in endpoints:
         if e.p_adjusted is not None and e.p_adjusted < policy.alpha:
-            yield _reason("tolerance_exceeded", e.name, "a leak above the tolerance is proved")
+            yield Reason("tolerance_exceeded", e.name, e.column, "a leak above the tolerance is proved", NEXT["tolerance_exceeded"])
 
 
 def _broken_claim(policy: Policy, claim: Claim | None, claim_p: float | None) -> Iterator[Reason]:
@@ -209,7 +209,7 @@ def _doubt(e: Endpoint, policy: Policy) -> Iterator[Reason]:
             yield _reason("missing_evidence", e.name, "not judged by this policy's tolerance")
         elif e.role == "required" and not e.estimate.upper < tolerance:
             words = "the upper bound is not below the tolerance"
-            yield Reason("tolerance_exceeded", e.name, None, words, NEXT["upper_bound"])
+            yield Reason("tolerance_exceeded", e.name, e.column, words, NEXT["upper_bound"])
 
 
 def _reason(code: str, attack: str | None, words: str) -> Reason:

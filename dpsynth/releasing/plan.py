@@ -95,11 +95,12 @@ def _smallest_control(units: int, policy: Policy) -> float | None:
 
 
 def _certifiable(policy: Policy, members: int, controls: int) -> bool:
-    """Whether the membership tolerances, which need the most people, could be met by a table that leaks nothing."""
+    """Whether the tolerances that need the most people could be met by a table that leaks nothing."""
     from attacks.evidence import MAX_POOL
-    from attacks.statistics import least_auc, least_tpr
+    from attacks.statistics import least_auc, least_excess, least_tpr
 
     if min(members, controls) < 2:
         return False
     pool = (min(members, MAX_POOL), min(controls, MAX_POOL), policy.confidence)
-    return least_auc(*pool) < policy.tolerance["membership_auc"] and least_tpr(*pool) < policy.tolerance["membership_tpr"]
+    least = {"membership_auc": least_auc, "membership_tpr": least_tpr, "attribute_inference": least_excess}
+    return all(of(*pool) < policy.tolerance[name] for name, of in least.items())

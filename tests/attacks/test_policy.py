@@ -30,13 +30,16 @@ def test_the_stated_tolerances() -> None:
         "rare_value": 0.005,
         "distance": 0.57,
         "distance_tpr": 0.03,
+        "linkability": 0.10,
+        "attribute_inference": 0.10,
+        "attribute_inference_confident": 0.10,
     }
     assert all(strict[k] < partner[k] for k in partner)
 
 
 def test_every_fault_at_once_with_its_place(tmp_path: Path) -> None:
     text = Policy.load("internal").text
-    text = text.replace("max_epsilon = 100.0", "max_epsilon = true").replace("version = 1", "vresion = 1")
+    text = text.replace("max_epsilon = 100.0", "max_epsilon = true").replace("version = 2", "vresion = 2")
     text = text.replace("confidence = 0.95", "confidence = 95").replace("train = 0.7", "train = 0.8")
     path = tmp_path / "mine.toml"
     path.write_text(text)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from attacks.claim import Claim
-from attacks.policy import Policy
+from attacks.policy import MAY_FAIL_ONLY, Policy
 from attacks.result import Endpoint
 from attacks.statistics import Estimate
 from attacks.verdict import Verdict, decide
@@ -20,7 +20,7 @@ def good() -> dict[str, Endpoint]:
     def endpoint(name: str, tolerance: float) -> Endpoint:
         base = 0.5 if tolerance > 0.5 else 0.0
         near = Estimate(base, base - 0.001, base + 0.001, 0.9, 0.5, base + 0.001)
-        return Endpoint(name, "may_fail" if name == "distance" else "required", "ok", near, tolerance, None, True)
+        return Endpoint(name, "may_fail" if name in MAY_FAIL_ONLY else "required", "ok", near, tolerance, None, True)
 
     return {name: endpoint(name, tolerance) for name, tolerance in POLICY.tolerance.items()}
 
@@ -74,11 +74,11 @@ def test_not_applicable_passes_for_copies_of_what_is_rare_alone(name: str) -> No
 @pytest.mark.parametrize("name", POLICY.tolerance)
 def test_a_proved_leak_fails_after_holm(name: str) -> None:
     tolerance = POLICY.tolerance[name]
-    leak = replace(good()[name], estimate=Estimate(0.9, 0.8, 0.95, 0.05 / 8, 0.0, 0.01))
+    leak = replace(good()[name], estimate=Estimate(0.9, 0.8, 0.95, 0.05 / (len(POLICY.tolerance) + 1e-6), 0.0, 0.01))
     assert tolerance < 0.8
     assert judge({name: leak}).outcome == "FAIL"
-    weaker = judge({name: replace(leak, estimate=replace(leak.estimate, p=0.05 / 6))})  # type: ignore[type-var]
-    assert weaker.outcome == ("PASS" if name == "distance" else "INCONCLUSIVE")
+    weaker = judge({name: replace(leak, estimate=replace(leak.estimate, p=0.05 / (len(POLICY.tolerance) - 2)))})  # type: ignore[type-var]
+    assert weaker.outcome == ("PASS" if name in MAY_FAIL_ONLY else "INCONCLUSIVE")
 
 
 def test_distance_may_be_missing_but_not_blind_or_broken() -> None:

@@ -1,0 +1,133 @@
+"""Attribute inference and linkability: fast paths against slow twins, planted leaks seen, none seen where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks import controls, statistics
+from attacks.distances import neighbours
+from attacks.evidence import Evidence, Table
+from attacks.inference import confident_inference, inference
+from attacks.kernels import LANES, closest_by_parts
+from attacks.linkability import linkability
+from attacks.scores import Scores, UnanswerableError
+from attacks.statistics import worst_excess
+from attacks.suite import Score
+
+RNG = np.random.default_rng(0)
+
+
+def table(rng: np.random.Generator, n: int, numbers: int = 2, codes: int = 3, spread: int = 4) -> Table:
+    x = rng.normal(0, 3, (n, numbers))
+    x[rng.random((n, numbers)) < 0.1] = np.nan
+    return Table(x, rng.integers(-1, spread, (n, codes)).astype(np.int32))
+
+
+def evidence(seed: int, n: int = 400, **shape: int) -> Evidence:
+    rng = np.random.default_rng(seed)
+    members, others, reference, synthetic = (table(rng, n, **shape) for _ in range(4))
+    names = tuple(f"c{j}" for j in range(members.width))
+    return Evidence(members, others, reference, synthetic, members, names)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 3 * LANES), st.integers(1, 6), st.data())
+def test_one_pass_equals_brute_force_on_every_set_of_columns(n: int, m: int, d: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, d))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    x, y = (np.round(rng.normal(0, 1, (k, d)), 1).astype(np.float32) for k in (n, m))
+    apart = np.minimum(np.abs(x[:, None] - y[None]), np.float32(1))
+    sets = [[c for c in range(d) if c != j] for j in range(d)] + [list(range(first)), list(range(first, d)), list(range(d))]
+    far, rows = closest_by_parts(x, np.ascontiguousarray(y.T), first)
+    for s, columns in enumerate(sets):
+        slow = apart[:, :, columns].sum(axis=2)
+        assert np.allclose(far[:, s], slow.min(axis=1), atol=1e-5)
+        assert np.allclose(slow[np.arange(n), rows[:, s]], slow.min(axis=1), atol=1e-5)
+
+
+def test_a_guess_is_the_cell_of_the_row_that_is_closest_by_the_other_columns() -> None:
+    e = evidence(1, 60)
+    found, rows = inference(e, RNG).pooled, neighbours(e).without
+    unit = np.nanstd(np.concatenate([t.numbers for t in (e.pool, e.reference, e.synthetic)]), axis=0) / 2
+    for i in range(len(e.pool)):
+        for j in range(2):
+            a, b = e.pool.numbers[i, j], e.synthetic.numbers[rows[i, j], j]
+            right = bool(np.isnan(a) and np.isnan(b)) or bool(abs(a - b) <= 0.1 * unit[j])
+            assert found[i, j] == right
+        for j in range(3):
+            assert found[i, 2 + j] == (e.pool.codes[i, j] == e.synthetic.codes[rows[i, 2 + j], j])
+
+
+def test_a_negative_number_is_not_guessed_by_any_guess() -> None:
+    e = evidence(2, 50, numbers=1, codes=4)
+    far = replace(e, synthetic=Table(np.full_like(e.synthetic.numbers, -1000.0), e.synthetic.codes))
+    assert np.nansum(inference(far, RNG).pooled[:, 0]) == 0
+
+
+@pytest.mark.parametrize("score", [inference, confident_inference])
+def test_nothing_is_inferred_from_strangers_rows(score: Score) -> None:
+    p = [_worst(score(evidence(seed), RNG)).p_null for seed in range(60)]
+    assert sum(q < 0.05 for q in p) <= 9  # of 60 at a level of 5 %: more than 9 happen once in 1,000
+
+
+@pytest.mark.parametrize("score", [inference, confident_inference])
+def test_a_copy_is_seen(score: Score) -> None:
+    e = evidence(3)
+    found = _worst(score(e.against(controls.full_copy(e, RNG)), RNG))
+    assert found.p_null < 1e-6 and found.lower > 0.1
+
+
+def test_one_column_that_leaks_is_found_and_named() -> None:
+    """Rows of members with all columns as they are but one that is drawn anew: that one can not be inferred, each of the others can."""
+    e = evidence(4)
+    codes = e.members.codes.copy()
+    codes[:, 2] = np.random.default_rng(1).permutation(codes[:, 2])
+    scores = inference(e.against(Table(e.members.numbers, codes)), RNG)
+    m, c = scores.members.mean(axis=0), scores.controls.mean(axis=0)
+    assert (m - c)[4] < 0.1 < (m - c)[:4].min()
+    assert scores.columns[_worst(scores).at or 0] != "c4"
+
+
+def test_two_halves_are_linked_where_rows_were_copied_and_not_else() -> None:
+    e = evidence(5)
+    fresh, copied = linkability(e, RNG), linkability(e.against(controls.full_copy(e, RNG)), RNG)
+    assert abs(fresh.members.mean() - fresh.controls.mean()) < 0.1
+    assert copied.members.mean() > 0.8 and copied.controls.mean() < 0.3
+
+
+def test_people_with_missing_cells_are_linked_too() -> None:
+    e = evidence(6, codes=6, spread=12)
+    absent = Table(np.full_like(e.members.numbers, np.nan), e.members.codes)
+    holes = replace(e, members=absent, train=absent, synthetic=absent)
+    assert linkability(holes, RNG).members.mean() > 0.3
+
+
+@pytest.mark.parametrize("score", [inference, confident_inference, linkability])
+def test_one_column_or_no_rows_can_not_be_attacked(score: Score) -> None:
+    e = evidence(7, 30)
+    with pytest.raises(UnanswerableError):
+        score(e.against(e.synthetic.take(np.arange(0))), RNG)
+    thin = evidence(8, 30, numbers=1, codes=0)
+    with pytest.raises(UnanswerableError):
+        score(thin, RNG)
+
+
+def test_the_worst_of_several_covers_all_of_them() -> None:
+    rng = np.random.default_rng(9)
+    hits = [((rng.random(500) < 0.4).astype(float), (rng.random(300) < base).astype(float)) for base in (0.4, 0.2, 0.45)]
+    each = [statistics.excess(m, c, 0.1, 0.95) for m, c in hits]
+    worst = worst_excess(hits, 0.1, 0.95)
+    assert worst.at == 1 and worst.effect == each[1].effect
+    assert worst.upper == max(e.upper for e in each)
+    assert worst.lower < each[1].lower
+    assert worst.p == min(1.0, 3 * each[1].p)
+
+
+def _worst(scores: Scores) -> statistics.Estimate:
+    columns = zip(scores.members.T, scores.controls.T, strict=True)
+    return worst_excess([(m[~np.isnan(m)], c[~np.isnan(c)]) for m, c in columns], 0.1, 0.95)
