@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dpsynth.cli.reply import Reply, table
+from dpsynth.cli.reply import Reply, reason_lines, table
 from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import check_budget
@@ -129,9 +129,7 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
     if document["claim"]:
         refuted = any(r["code"] == "claim_violated" for r in document["reasons"])
         lines.append(f"claim (epsilon {document['claim']['epsilon']:g}): {'refuted' if refuted else 'not refuted'}")
-    for reason in document["reasons"]:
-        about = f" ({reason['attack']})" if reason["attack"] else ""
-        lines += [f"{reason['code']}{about}: {reason['words']}", f"  next: {reason['next']}"]
+    lines += reason_lines(document["reasons"])
     return lines + ([f"in full: {out}/report.html"] if out else [])
 
 

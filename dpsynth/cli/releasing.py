@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dpsynth.cli.reply import Reply, Steps, table
+from dpsynth.cli.reply import Reply, Steps, reason_lines, table
 from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import Cost, check_budget
@@ -123,10 +123,7 @@ def _schema(text: str, others: object) -> Schema:
 
 def _outcome(outcome: Outcome) -> Reply:
     """A verdict in words, with what to do next."""
-    lines = [f"{outcome.verdict}: {_MEANING[outcome.verdict]}"]
-    for reason in outcome.reasons:
-        about = f" ({reason['attack']})" if reason.get("attack") else ""
-        lines += [f"  {reason['code']}{about}: {reason['words']}", f"    next: {reason['next']}"]
+    lines = [f"{outcome.verdict}: {_MEANING[outcome.verdict]}", *(f"  {line}" for line in reason_lines(outcome.reasons))]
     if outcome.bundle is not None:
         from dpsynth.releasing.key import KeyStore, fingerprint
         from dpsynth.releasing.pipeline import signer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,15 @@ class Steps:
     def __call__(self, step: str) -> None:
         place = f"[{self._steps.index(step) + 1}/{len(self._steps)}] " if step in self._steps else ""
         print(f"{place}{step} ...", file=sys.stderr, flush=True)
+
+
+def reason_lines(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Why a verdict is not PASS, two lines a reason: what and about which attack and column, and what to do next."""
+    lines = []
+    for reason in reasons:
+        about = ", ".join(str(reason[part]) for part in ("attack", "column") if reason.get(part))
+        lines += [f"{reason['code']}{f' ({about})' if about else ''}: {reason['words']}", f"  next: {reason['next']}"]
+    return lines
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
