@@ -26,7 +26,7 @@ from attacks.statistics import Estimate
 from attacks.verdict import AuditFinding, Outcome, Reason, decide
 from dpsynth.schema.schema import Schema
 
-FORMAT = 1
+FORMAT = 2
 DETECTED = 0.05
 LEAST_POOL = 1_000
 DISTANCE_WORK = 2e10

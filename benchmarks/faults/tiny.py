@@ -169,7 +169,7 @@ def world(folder: Path, verdict: str, tell: Tell) -> Iterator[None]:
 
 def _verdict(verdict: str) -> Callable[..., dict[str, Any]]:
     """What the attacks would say. An endpoint with no figures, and a reason that no second attack would lift where it is no PASS."""
-    none = dict.fromkeys(("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds"))
+    none = dict.fromkeys(("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds", "column"))
     blocked = {"code": "tolerance_exceeded", "attack": "exact_match", "column": None, "words": "too many", "next": "ask for less"}
 
     def judge(*_: Any) -> dict[str, Any]:

@@ -272,15 +272,15 @@ def every_draw_is_charged(subject: Subject, schema: Schema) -> None:
 
 
 @guards("C20")
-def each_option_changes_what_is_measured(subject: Subject) -> None:
+def each_option_changes_what_is_asked_or_made_of_it(subject: Subject) -> None:
     configured = able(subject, HasOptions)
     able(subject, SwapsNoise)
     for option, values in configured.options().items():
         kept = copy.deepcopy(list(values))
-        asked = [questions(configured.with_option(option, value), 20.0, DELTA) for value in values]
+        asked = [asked_and_made(configured.with_option(option, value)) for value in values]
         same = [(values[i], values[j]) for i, j in combinations(range(len(asked)), 2) if asked[i] == asked[j]]
         assert not same, f"{option}={same[0][0]!r} and {same[0][1]!r} do the same" if same else ""
-        again = [questions(configured.with_option(option, value), 20.0, DELTA) for value in values]
+        again = [asked_and_made(configured.with_option(option, value)) for value in values]
         assert list(values) == kept, f"{option} was changed by a fit"
         assert again == asked, f"{option} of one generator changed another"
 
@@ -296,6 +296,17 @@ def questions(subject: Subject, epsilon: float, delta: float) -> list[tuple[Any,
     """What a fit asks, on a table whose answers are always the same."""
     source = Deaf()
     able(subject, SwapsNoise).fit_with(source, crowd(ROOMY), ROOMY, epsilon, delta)
+    return _asked(source)
+
+
+def asked_and_made(subject: Subject) -> tuple[list[tuple[Any, ...]], str]:
+    """The same, with the rows that are made of those answers."""
+    source = Deaf()
+    fitted = able(subject, SwapsNoise).fit_with(source, crowd(ROOMY), ROOMY, 20.0, DELTA)
+    return _asked(source), fitted.sample(400, seed=1).to_csv()
+
+
+def _asked(source: Deaf) -> list[tuple[Any, ...]]:
     return [(d.kind, d.exact.shape, d.scale, d.sensitivity) for d in source.draws]
 
 

@@ -115,7 +115,7 @@ class Ours:
     ) -> Mapping[str, bytes]:
         """A whole release; noise, chance and the gate's findings are the test's."""
         ledger = Ledger.create(folder / "ledger.db", schema.name, epsilon, delta, self.currency)
-        attack = {"name": "exact_match", "status": "ok", "role": "required", "words": "", "control_detected": True, "seconds": 1.0}
+        attack = {"name": "exact_match", "status": "ok", "role": "required", "words": "", "column": None, "control_detected": True, "seconds": 1.0}
         numbers = {"effect": evidence["effect"], "ci": [0.0, evidence["upper"]], "p": evidence["p"], "p_adjusted": evidence["p"]}
         found = {"verdict": "PASS", "reasons": [], "attacks": [attack | numbers | {"tolerance": 0.9, "minimum_detectable": 0.1}]}
         numbered = (f"00000000-0000-4000-8000-{i:012}" for i in count())

@@ -37,7 +37,7 @@ FRAME = pd.DataFrame({"a": ["x", "y"] * 30})
 def passing(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The gate says PASS, or what is put here."""
     said = {"verdict": "PASS"}
-    attack = dict.fromkeys(("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds"))
+    attack = dict.fromkeys(("effect", "ci", "p", "p_adjusted", "tolerance", "minimum_detectable", "control_detected", "seconds", "column"))
 
     def judge(*_: Any) -> dict[str, Any]:
         reasons = [] if said["verdict"] == "PASS" else [{"code": "underpowered", "attack": None, "column": None, "words": "few", "next": "more"}]

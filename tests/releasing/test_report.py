@@ -35,6 +35,7 @@ def custodian(**changes: Any) -> CustodianFacts:
         "minimum_detectable": 0.02,
         "control_detected": True,
         "seconds": 1.5,
+        "column": None,
     }
     dead = dict.fromkeys(attack) | {"name": "linkability", "status": "error"}
     facts = CustodianFacts(
