@@ -8,6 +8,7 @@ half-redrawn copies goes unseen (NHANES: z = 2 against z = 9).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from attacks.evidence import Evidence, Table
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+
+DRAWN_IN = 0.005
+OFF = 1e4
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class Neighbours:
     by_half: Index
 
 
+@lru_cache(maxsize=2)
 def neighbours(evidence: Evidence) -> Neighbours:
-    """One pass over the synthetic rows (at least one) for each target, members first."""
+    """One pass over the synthetic rows (at least one) for each target, members first; kept, for several attacks ask."""
     from attacks.kernels import closest_by_parts
 
     low, unit = _scale(evidence)
@@ -64,23 +69,33 @@ def closest_distance(targets: Table, rows: Table, evidence: Evidence) -> Floats:
 
 
 def spread(evidence: Evidence) -> Floats:
-    """Half the standard deviation of each numeric column, over all tables; 1 where there is none."""
+    """Half the standard deviation of each numeric column."""
     return _scale(evidence)[1]
 
 
 def _scale(evidence: Evidence) -> tuple[Floats, Floats]:
-    """The least value and half the standard deviation of each numeric column, over all tables."""
-    every = np.concatenate([evidence.pool.numbers, evidence.reference.numbers, evidence.synthetic.numbers])
-    absent = np.isnan(every)
-    counts = np.maximum((~absent).sum(axis=0), 1)
-    mean = np.where(absent, 0.0, every).sum(axis=0) / counts
-    unit = np.sqrt(np.square(np.where(absent, 0.0, every - mean)).sum(axis=0) / counts) / 2
-    low = np.where(absent, np.inf, every).min(axis=0, initial=np.inf)
-    return np.where(np.isfinite(low), low, 0.0), np.where((unit > 0) & np.isfinite(unit), unit, 1.0)
+    """Where each numeric column lies and half its standard deviation, its outermost hundredth drawn in; 1 where it does not vary.
+
+    By real rows alone, since two absurd synthetic ones could else stretch every distance until no attack sees anything.
+    """
+    real = np.concatenate([evidence.pool.numbers, evidence.reference.numbers])
+    scales = [_scale_of(column[~np.isnan(column)]) for column in real.T]
+    return np.array([low for low, _ in scales]), np.array([unit for _, unit in scales])
+
+
+def _scale_of(known: Floats) -> tuple[float, float]:
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.quantile(known, [DRAWN_IN, 1 - DRAWN_IN])
+    if low == high:
+        low, high = known.min(), known.max()
+    spread = high - low  # in parts of it, since a square of a tiny number is 0
+    deviation = np.std((np.clip(known, low, high) - low) / spread) if spread > 0 else 0.0
+    return float(low), float(spread * deviation / 2) or 1.0
 
 
 def _on_scale(table: Table, low: Floats, unit: Floats) -> npt.NDArray[np.float32]:
-    """Columns such that the distance is the sum of min(|x - y|, 1): missing lies two units off everything."""
-    numbers = (table.numbers - low) / unit
-    scaled = np.concatenate([np.where(np.isnan(numbers), -2.0, numbers), table.codes * 2.0], axis=1)
+    """Columns such that the distance is the sum of min(|x - y|, 1): missing lies far off everything, and what is far off is cut there."""
+    numbers = np.clip((table.numbers - low) / unit, -OFF, OFF)
+    scaled = np.concatenate([np.where(np.isnan(numbers), -2 * OFF, numbers), table.codes * 2.0], axis=1)
     return np.asarray(scaled, dtype=np.float32)

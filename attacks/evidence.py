@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ class Table:
         return Table(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.codes, other.codes]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Everything the attacks may use.
 
@@ -130,7 +131,12 @@ class Evidence:
 
     def against(self, synthetic: Table) -> Evidence:
         """The same targets with another synthetic table: how positive controls are planted."""
-        return replace(self, synthetic=synthetic)
+        return self._copied if synthetic is self.train else replace(self, synthetic=synthetic)
+
+    @cached_property
+    def _copied(self) -> Evidence:
+        """One for all attacks whose control is a full copy: what is found out about it is found out once."""
+        return replace(self, synthetic=self.train)
 
     def equal_pools(self, rng: np.random.Generator) -> tuple[Table, Table]:
         """Members and controls cut at random to the size of the smaller pool."""

@@ -1,8 +1,8 @@
 """Who knows all of a person but one column: does the synthetic table tell that column better for those it was made from?
 
 The guess is the cell of the synthetic row that is closest by all other columns, made for every target and every column, so that no guess
-is left out: an attacker who guesses only where the closest row is very close is the second measure, over the tenth of the targets
-that are closest. A table that describes the population well lets cells of anyone be guessed; members' cells beyond
+is left out: an attacker who guesses only where the closest row is very close is the second measure, over the tenth of members and of
+controls that are closest. A table that describes the population well lets cells of anyone be guessed; members' cells beyond
 controls' are what leaked. (Giomi et al. 2023, section 6.4, for whom a low share of right guesses among few could read as low risk:
 Francis and Wagner 2025.)
 
@@ -31,9 +31,12 @@ def inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
 
 
 def confident_inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
-    """The same among the tenth of the targets, column by column, whose closest row by the other columns is closest; else NaN."""
-    far = _closest(evidence).how_far_without
-    close = far <= np.quantile(far, CLOSEST, axis=0)
+    """The same among a tenth of the members and of the controls, column by column: those whose closest row by the other columns is closest.
+
+    A tenth of each, not of all: where rows were copied all of the closest are members, and there would be nobody to compare with.
+    """
+    far, n = _closest(evidence).how_far_without, len(evidence.members)
+    close = np.concatenate([part <= np.quantile(part, CLOSEST, axis=0) for part in (far[:n], far[n:])])
     return Scores.by_column(np.where(close, _guessed(evidence), np.nan), evidence)
 
 

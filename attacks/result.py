@@ -28,7 +28,7 @@ class Endpoint:
         control_detected: whether the attack saw the leak planted for it; None where none could be planted.
         seconds: wall time of the attack with its positive control.
         words: why the status is what it is, without any value of the data.
-        column: which column the effect is of, where each was attacked by itself: that with the largest.
+        column: which column the effect is of, where each was attacked by itself: that which decides.
     """
 
     name: str

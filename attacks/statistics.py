@@ -31,7 +31,7 @@ class Estimate:
         p_null: p-value of "there is no effect"; small means detected.
         minimum_detectable: the least tolerance that the upper bound would stay below with 80 % power if
             there were no leak. A tolerance below it cannot be certified with this many targets.
-        at: which of several effects it is, the largest; None where there is one.
+        at: which of several effects decides: what is proved, or else what could be largest; None where there is one.
     """
 
     effect: float
@@ -165,7 +165,8 @@ def worst_excess(hits: Sequence[tuple[Floats, Floats]], tolerance: float, confid
     """
     k = len(hits)
     found = [excess(m, c, tolerance, confidence) for m, c in hits]
-    at = int(np.argmax([e.effect for e in found]))
+    proved = k * min(e.p for e in found) < 1 - confidence
+    at = int(np.argmin([e.p for e in found]) if proved else np.argmax([e.upper for e in found]))
     return Estimate(
         effect=found[at].effect,
         lower=max(excess(m, c, tolerance, 1 - (1 - confidence) / k).lower for m, c in hits),

@@ -58,7 +58,7 @@ class FileStore:
                     yield _FileSession(connection)
                 connection.execute("COMMIT")
             os.link(aside, self.path)
-            sync_folder(self.path.absolute().parent)
+            self._sync_entry()
         except FileExistsError:
             raise taken(self.where) from None
         except (OSError, sqlite3.Error) as error:
@@ -66,6 +66,12 @@ class FileStore:
         finally:
             with suppress(OSError):
                 aside.unlink()
+
+    def _sync_entry(self) -> None:
+        try:
+            sync_folder(self.path.absolute().parent)
+        except OSError:
+            raise InDoubt(f"{self.where}: was made, and the medium failed before its folder was written; see `dpsynth ledger verify`") from None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

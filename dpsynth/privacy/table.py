@@ -85,7 +85,7 @@ class PrivateTable:
         self._key = key or new_key()
         self._answers = answers or Answers()
         self._filter: Filter | None = None
-        self._granting = threading.Lock()
+        self._turn = threading.RLock()
         self._process = os.getpid()
         self._frame: pd.DataFrame | None = None
         self._bounded: tuple[pd.DataFrame, Kept] | None = None
@@ -125,15 +125,15 @@ class PrivateTable:
         Raises `BudgetExceeded`; a table is granted once.
         """
         require_budget(request.epsilon, request.delta)
-        with self._granting:  # a second filter on one grant would meter it twice
+        with self._turn:  # a second filter on one grant would meter it twice, and no question may come before max_rows is final
             if self._filter is not None:
                 raise BudgetExceeded("this table was granted its budget already; ask the ledger for a new table")
             self._filter = Filter(self._account(replace(request, unit=self.schema.unit.columns)))
-        unit = self.schema.unit
-        if unit.keep is not None:
-            enough = self._enough_rows(unit.keep)
-            self.schema = self.schema.with_unit(replace(unit, max_rows=enough, keep=None))
-        return self._filter.grant
+            unit = self.schema.unit
+            if unit.keep is not None:
+                enough = self._enough_rows(unit.keep)
+                self.schema = self.schema.with_unit(replace(unit, max_rows=enough, keep=None))
+            return self._filter.grant
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a table is not copied and not pickled: each copy would spend the same grant")
@@ -208,17 +208,18 @@ class PrivateTable:
         return bounding.enough(np.array(noisy, dtype=np.int64), sigma, unit.max_rows, share)
 
     def _ask(self, question: dict[str, Any], cost: Cost, draw: Callable[[], Any]) -> Any:
-        """Charge, then answer: from the journal if the step was answered before, else from the rows."""
-        self._open().charge(cost)
-        kind = next(iter(question))
-        self.events.append({"kind": kind, "what": question[kind], "amount": cost.amount, "delta": cost.event_delta})
-        asked = question | {"cost": [cost.amount_ticks, cost.delta_ticks]}  # told again at what it cost, whatever the schema says by now
-        known = self._answers.replay(asked)
-        if known is not None:
-            return known
-        answer = draw()
-        self._answers.record(asked, answer)
-        return answer
+        """Charge, then answer: from the journal if the step was answered before, else from the rows. One question at a time."""
+        with self._turn:
+            self._open().charge(cost)
+            kind = next(iter(question))
+            self.events.append({"kind": kind, "what": question[kind], "amount": cost.amount, "delta": cost.event_delta})
+            asked = question | {"cost": [cost.amount_ticks, cost.delta_ticks]}  # told again at what it cost, whatever the schema says by now
+            known = self._answers.replay(asked)
+            if known is not None:
+                return known
+            answer = draw()
+            self._answers.record(asked, answer)
+            return answer
 
     def _cost(self, amount: Fraction, delta: float = 0.0) -> Cost:
         return Cost.measured(self.currency, amount, delta)

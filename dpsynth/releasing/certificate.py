@@ -54,6 +54,17 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Bounding:
+    """What of one unit was counted. `by_id`: it is all rows that share an id, else one row; `max_rows`: of which so many at most; `count`: each
+    row is one (`rows`), or all of a unit's together are (`units`); `null_ids`: rows without an id count nowhere (`drop`) or are `one-unit`."""
+
+    by_id: bool
+    max_rows: int
+    count: str
+    null_ids: str
+
+
+@dataclass(frozen=True)
 class LedgerTotals:
     """The ledger and all that may ever be spent on these people, fixed when it was created; never what is spent so far.
 
@@ -116,6 +127,7 @@ class Certificate:
     purpose: str
     recipient: str
     unit: str
+    bounding: Bounding
     epsilon: float
     delta: float
     currency: str
@@ -172,6 +184,7 @@ class Certificate:
         certificate = cls(
             **{name: document[name] for name in PLAIN},
             events=tuple(Event(**e) for e in document["events"]),
+            bounding=Bounding(**document["bounding"]),
             ledger=LedgerTotals(**document["ledger"]),
             generator=Generator(**document["generator"]),
             policy=PolicyCopy(**document["policy"]),
@@ -201,6 +214,9 @@ class Certificate:
             yield "issued and review_by are not two days in order"
         if not self.attacks:
             yield "PASS without any attack"
+        bounding = self.bounding
+        if bounding.max_rows < 1 or bounding.count not in ("rows", "units") or not (bounding.by_id or bounding.max_rows == 1):
+            yield "what was counted of a unit is out of range"
 
     def _arithmetic_faults(self) -> Iterator[str]:
         from dpsynth.privacy.currency import CURRENCIES
@@ -318,6 +334,7 @@ SHAPE: dict[str, Any] = PLAIN | {
     "relation": str,
     "verdict": str,
     "events": [{"kind": str, "what": str, "amount": float, "delta": float}],
+    "bounding": {"by_id": bool, "max_rows": int, "count": str, "null_ids": str},
     "ledger": {"id": str, "dataset": str, "epsilon": float, "delta": float, "head": str},
     "generator": {"name": str, "options": {str: Scalar}, "dpsynth_version": str},
     "policy": {"name": str, "version": str, "text": str, "sha256": str},
@@ -343,7 +360,7 @@ def _mismatches(value: Any, shape: Any, where: str) -> Iterator[str]:
             yield f"{where}: {'lacks' if key in keys else 'has the unknown key'} {key!r}; ask the custodian for the original"
         for key in keys.keys() & value.keys():
             yield from _mismatches(value[key], keys[key], f"{where}, {key}")
-    elif not isinstance(value, shape) or (isinstance(value, bool) and shape is float):
+    elif not isinstance(value, shape) or (isinstance(value, bool) and shape in (int, float)):
         yield f"{where}: is not of the right type; ask the custodian for the original"
 
 

@@ -14,7 +14,7 @@ from dpsynth import __version__
 from dpsynth.encoding.codec import labels
 from dpsynth.privacy import Attribute, Bins, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
-from dpsynth.releasing.certificate import LIMITS, Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import LIMITS, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
@@ -118,6 +118,7 @@ def _certificate(
         purpose=order["purpose"],
         recipient=order["recipient"],
         unit=schema.unit.name,
+        bounding=_bounding(model.schema.unit),
         epsilon=model.epsilon,
         delta=model.delta,
         currency=model.granted.currency.name,
@@ -131,6 +132,10 @@ def _certificate(
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
         limits=(*LIMITS, *bounding_words(model.schema.unit)),
     )
+
+
+def _bounding(unit: PrivacyUnit) -> Bounding:
+    return Bounding(not unit.is_row, 1 if unit.is_row else unit.max_rows, unit.count, unit.null_ids)
 
 
 def head_of(ledger: Ledger, release: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from dpsynth.errors import Fault
 from dpsynth.releasing.certificate import MEANING, PUBLICATION, Certificate
-from dpsynth.schema import PrivacyUnit, Schema
+from dpsynth.schema import Schema
 
 TIER = 3
 CURATOR_TYPES = ("Government", "Industry", "Nonprofit")
@@ -53,8 +53,8 @@ def entry(certificate: Certificate, schema: Schema, publisher: Publisher) -> dic
         "url_slug": _slug(f"{name} {publisher.name} {certificate.issued[:4]}"),
         "deployment": {
             "basic": _basic(certificate, schema, publisher, name),
-            "dp_variant": _variant(schema),
-            "privacy_loss": _loss(certificate, schema),
+            "dp_variant": _variant(certificate, schema),
+            "privacy_loss": _loss(certificate),
             "deployment_model": _model(certificate, publisher),
             "implementation": _implementation(certificate),
             "administrative": {"status": "Draft", "registry_authors": [publisher.author], "tier": TIER},
@@ -85,44 +85,38 @@ def _basic(certificate: Certificate, schema: Schema, publisher: Publisher, name:
     }
 
 
-def _variant(schema: Schema) -> dict[str, Any]:
+def _variant(certificate: Certificate, schema: Schema) -> dict[str, Any]:
     columns = ", ".join(c.name for c in schema.synthesised)
     return {
         "variant_name": "Approximate DP",
         "data_domain": f"All tables of any number of rows with the columns {columns}, whatever their cells hold: a cell outside a column's "
-        f"domain counts as missing or is clipped to its bounds. Each row belongs to {_belongs(schema.unit)}.",
+        f"domain counts as missing or is clipped to its bounds. Each row belongs to one {certificate.unit}.",
         "unprotected_quantities": "No statistic is published without noise. The schema holds what the curator declared public, each fact with "
-        f"its basis{_public_size(schema)}. {PUBLICATION}",
+        f"its basis. {PUBLICATION}",
     }
 
 
-def _belongs(unit: PrivacyUnit) -> str:
-    return f"one {unit.name}" + ("" if unit.is_row else f", named by {', '.join(unit.columns)}")
-
-
-def _public_size(schema: Schema) -> str:
-    return "" if schema.n_public is None else f", among them the number of rows, {schema.n_public:,} ({schema.n_public_source})"
-
-
-def _loss(certificate: Certificate, schema: Schema) -> dict[str, Any]:
+def _loss(certificate: Certificate) -> dict[str, Any]:
     ledger = certificate.ledger
     return {
         "privacy_unit": certificate.unit,
-        "privacy_unit_details": _adjacent(schema.unit),
+        "privacy_unit_details": _adjacent(certificate),
         "privacy_parameters": {"epsilon": certificate.epsilon, "delta": certificate.delta},
         "privacy_parameters_details": f"{certificate.statement} All that may ever be released on this population together is "
         f"({ledger.epsilon:g}, {ledger.delta:g})-differentially private; its ledger is {ledger.id}.",
     }
 
 
-def _adjacent(unit: PrivacyUnit) -> str:
-    if unit.is_row:
-        return f"Tables are adjacent if one is the other with one row, which is one {unit.name}, added or removed. Their sizes are not public."
-    most = "one row counts" if unit.max_rows == 1 else f"at most {unit.max_rows:,} rows count"
-    nulls = "count nowhere" if unit.null_ids == "drop" else f"are all of one {unit.name}"
+def _adjacent(certificate: Certificate) -> str:
+    unit, bounding = certificate.unit, certificate.bounding
+    if not bounding.by_id:
+        return f"Tables are adjacent if one is the other with one row, which is one {unit}, added or removed."
+    most = "one row counts" if bounding.max_rows == 1 else f"at most {bounding.max_rows:,} rows count"
+    weight = "" if bounding.count == "rows" else f", and all that count weigh as much as one {unit} together"
+    nulls = "count nowhere" if bounding.null_ids == "drop" else f"are all of one {unit}"
     return (
-        f"Tables are adjacent if one is the other with all rows of one {unit.name} added or removed. Of one {unit.name} {most}, chosen by "
-        f"a secret key; rows without an id {nulls}."
+        f"Tables are adjacent if one is the other with all rows of one {unit} added or removed. Of one {unit} {most}, chosen by a secret "
+        f"key{weight}; rows without an id {nulls}."
     )
 
 

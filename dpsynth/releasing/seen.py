@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpsynth.durable import refusing, sync_folder, write_new
-from dpsynth.errors import Fault, refuse
+from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.ledger import Ledger
+from dpsynth.privacy.store import MAY_STAND, InDoubt
 from dpsynth.releasing.key import KeyStore
 
 
@@ -39,7 +40,7 @@ class Seen:
         """Whether the ledger lacks what this desk has seen of it. Raises `BadInput` if that cannot be read."""
         entry = self._entry(ledger)
         with refusing(entry, "be read", "make it readable, or set DPSYNTH_HOME"):
-            last = json.loads(entry.read_bytes())["head"] if entry.exists() else None
+            last = _head(entry) if entry.exists() else None
         if last is not None and not any(e.hash == last for e in ledger.events()):
             what = "lacks events that this desk has seen in it: it is a copy, or an older one, or its end was cut off"
             yield Fault(ledger.where, what, "use the one that was charged last; a lost ledger is a spent one")
@@ -50,7 +51,7 @@ class Seen:
 
         Raises:
             BadInput: the ledger lacks what was seen of it, or the home cannot be written; nothing inside was done.
-            OSError: all inside was done, and is not in the desk's memory.
+            InDoubt, OSError: all inside was done, and is not in the desk's memory.
         """
         entry = self._entry(ledger)
         with refusing(entry, "be written", "set DPSYNTH_HOME to a folder that you can write to"):
@@ -60,10 +61,21 @@ class Seen:
             fcntl.flock(lock, fcntl.LOCK_EX)
             refuse(self.faults(ledger))
             yield
-            _replace(entry, json.dumps({"ledger": ledger.where, "head": ledger.events()[-1].hash}).encode())
+            try:
+                head = ledger.events()[-1].hash
+            except BadInput:
+                raise InDoubt(f"{ledger.where}: cannot be read after a write, {MAY_STAND}") from None
+            _replace(entry, json.dumps({"ledger": ledger.where, "head": head}).encode())
 
     def _entry(self, ledger: Ledger) -> Path:
         return self.home / "ledgers" / f"{ledger.id}.json"
+
+
+def _head(entry: Path) -> str:
+    try:
+        return str(json.loads(entry.read_bytes())["head"])
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(Fault(str(entry), "is damaged", "see that the ledger is the one charged last, then delete this file")) from None
 
 
 def _private(path: str, flags: int) -> int:

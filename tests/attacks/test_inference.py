@@ -15,9 +15,9 @@ from attacks.evidence import Evidence, Table
 from attacks.inference import confident_inference, inference
 from attacks.kernels import LANES, closest_by_parts
 from attacks.linkability import linkability
-from attacks.scores import Scores, UnanswerableError
+from attacks.scores import UnanswerableError
 from attacks.statistics import worst_excess
-from attacks.suite import Score
+from attacks.suite import Score, _worst
 
 RNG = np.random.default_rng(0)
 
@@ -71,14 +71,14 @@ def test_a_negative_number_is_not_guessed_by_any_guess() -> None:
 
 @pytest.mark.parametrize("score", [inference, confident_inference])
 def test_nothing_is_inferred_from_strangers_rows(score: Score) -> None:
-    p = [_worst(score(evidence(seed), RNG)).p_null for seed in range(60)]
+    p = [_worst(score(evidence(seed), RNG), 0.1, 0.95).p_null for seed in range(60)]
     assert sum(q < 0.05 for q in p) <= 9  # of 60 at a level of 5 %: more than 9 happen once in 1,000
 
 
 @pytest.mark.parametrize("score", [inference, confident_inference])
 def test_a_copy_is_seen(score: Score) -> None:
     e = evidence(3)
-    found = _worst(score(e.against(controls.full_copy(e, RNG)), RNG))
+    found = _worst(score(e.against(controls.full_copy(e, RNG)), RNG), 0.1, 0.95)
     assert found.p_null < 1e-6 and found.lower > 0.1
 
 
@@ -90,7 +90,7 @@ def test_one_column_that_leaks_is_found_and_named() -> None:
     scores = inference(e.against(Table(e.members.numbers, codes)), RNG)
     m, c = scores.members.mean(axis=0), scores.controls.mean(axis=0)
     assert (m - c)[4] < 0.1 < (m - c)[:4].min()
-    assert scores.columns[_worst(scores).at or 0] != "c4"
+    assert scores.columns[_worst(scores, 0.1, 0.95).at or 0] != "c4"
 
 
 def test_two_halves_are_linked_where_rows_were_copied_and_not_else() -> None:
@@ -117,6 +117,33 @@ def test_one_column_or_no_rows_can_not_be_attacked(score: Score) -> None:
         score(thin, RNG)
 
 
+@pytest.mark.parametrize("absurd", [1e12, 1e150])
+def test_absurd_synthetic_rows_do_not_blind_the_distance(absurd: float) -> None:
+    rng = np.random.default_rng(11)
+    members, others, reference = (Table(rng.normal(size=(600, 6)), np.zeros((600, 0), dtype=np.int32)) for _ in range(3))
+    near = members.numbers + rng.normal(scale=0.05, size=members.numbers.shape)
+    near[0], near[1] = absurd, -absurd
+    e = Evidence(members, others, reference, Table(near, others.codes), members, tuple("abcdef"))
+    linked = linkability(e, RNG)
+    assert linked.members.mean() - linked.controls.mean() > 0.5
+    assert _worst(inference(e, RNG), 0.1, 0.95).lower > 0.2
+
+
+def test_tiny_numbers_are_not_all_guessed() -> None:
+    e = evidence(12, 80)
+    tiny = replace(
+        e, **{part: Table(getattr(e, part).numbers * 1e-163, getattr(e, part).codes) for part in ("members", "controls", "synthetic", "reference")}
+    )
+    assert inference(tiny, RNG).pooled[:, :2].mean() < 0.5
+
+
+def test_what_decides_is_named_not_what_looks_largest() -> None:
+    few = ((np.r_[np.ones(7), np.zeros(13)]), np.r_[np.ones(1), np.zeros(19)])
+    many = ((np.r_[np.ones(1400), np.zeros(3600)]), np.r_[np.ones(600), np.zeros(4400)])
+    worst = worst_excess([few, many], 0.1, 0.95)
+    assert worst.at == 1 and worst.p < 0.05 and worst.effect < few[0].mean() - few[1].mean()
+
+
 def test_the_worst_of_several_covers_all_of_them() -> None:
     rng = np.random.default_rng(9)
     hits = [((rng.random(500) < 0.4).astype(float), (rng.random(300) < base).astype(float)) for base in (0.4, 0.2, 0.45)]
@@ -126,8 +153,3 @@ def test_the_worst_of_several_covers_all_of_them() -> None:
     assert worst.upper == max(e.upper for e in each)
     assert worst.lower < each[1].lower
     assert worst.p == min(1.0, 3 * each[1].p)
-
-
-def _worst(scores: Scores) -> statistics.Estimate:
-    columns = zip(scores.members.T, scores.controls.T, strict=True)
-    return worst_excess([(m[~np.isnan(m)], c[~np.isnan(c)]) for m, c in columns], 0.1, 0.95)

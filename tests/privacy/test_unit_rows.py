@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from itertools import combinations_with_replacement, product
 from pathlib import Path
@@ -222,3 +223,27 @@ def test_what_the_rows_are_never_refuses(rows: tuple[int, ...], null_ids: str) -
         table = opened(held, schema(MEASURED, null_ids))
         assert 1 <= table.rows_per_unit <= 12
         table.marginal([Categories(table.schema.column("a"), ("x", "y"))], 50.0)
+
+
+def test_no_question_of_another_thread_comes_before_the_number_of_rows_is_final() -> None:
+    """The grant waits while its first question fetches the rows; a second thread asks meanwhile, and is answered by the final number."""
+    fetching, asked = threading.Event(), threading.Event()
+
+    def rows() -> pd.DataFrame:
+        fetching.set()
+        asked.wait(0.3)  # longer than the other thread needs to get in, were it let in
+        return units(*[1] * 300, 12)
+
+    table = PrivateTable(rows, schema(MEASURED), lambda request: request.cost_in(GDP), "test", noise=Silent())
+
+    def ask() -> None:
+        fetching.wait()
+        table.marginal([Categories(table.schema.column("a"), ("x", "y"))], table.sigma(0.01))
+        asked.set()
+
+    other = threading.Thread(target=ask)
+    other.start()
+    table.grant(REQUEST)
+    other.join()
+    kept = table._kept()[0]
+    assert table.rows_per_unit == 1 and len(kept) == kept["id"].nunique() == 301

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dpsynth.privacy.gdp import mu_of
-from dpsynth.releasing.certificate import Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.schema import Schema
 
 POLICY = 'name = "partner-contract"\nversion = "1"\nmax_epsilon = 10\n# größer als nötig\n'
@@ -68,6 +68,7 @@ def certificate(**changes: Any) -> Certificate:
         "purpose": "research on visits",
         "recipient": "University",
         "unit": "person",
+        "bounding": Bounding(True, 2, "rows", "drop"),
         "epsilon": 1.0,
         "delta": 1e-9,
         "currency": "gdp",

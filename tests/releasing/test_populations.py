@@ -12,6 +12,7 @@ import pytest
 from dpsynth.cli import main
 from dpsynth.errors import BadInput
 from dpsynth.privacy import Ledger
+from dpsynth.privacy.store import InDoubt
 from dpsynth.releasing.populations import Populations
 
 BUDGET = ("--epsilon", "3", "--delta", "1e-6")
@@ -96,3 +97,17 @@ def test_a_claim_on_a_database_holds_no_password(database: str, home: Path, caps
     refused = create(capsys, database, "people")
     assert refused["exit"] == 2 and "postgresql://custodian@/people_" in refused["error"]
     assert not any(password in text for text in (refused["error"], *(p.read_text() for p in home.rglob("*.json"))))
+
+
+def test_a_ledger_whose_folder_could_not_be_synced_stands_and_keeps_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(folder: Path) -> None:
+        raise OSError(5, "EIO")
+
+    path = tmp_path / "people.db"
+    with monkeypatch.context() as medium:
+        medium.setattr("dpsynth.privacy.file_store.sync_folder", broken)
+        with pytest.raises(InDoubt), Populations.default().claimed("people", str(path)):
+            Ledger.create(path, "people", 3.0, 1e-6)
+    assert Ledger.open(path).dataset == "people"
+    with pytest.raises(BadInput, match="has a ledger already"), Populations.default().claimed("people", str(tmp_path / "second.db")):
+        pass

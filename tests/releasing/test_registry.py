@@ -14,10 +14,13 @@ from release_samples import ACCURACY, POLICY, certificate, released_schema, rows
 
 from dpsynth.cli import main
 from dpsynth.releasing.bundle import PublicContents, write_public
+from dpsynth.releasing.certificate import Bounding
 from dpsynth.releasing.key import KeyStore
+from dpsynth.releasing.papers import _released_schema
 from dpsynth.releasing.registry import Publisher, entry, to_text
 from dpsynth.releasing.rows import dictionary_of
-from dpsynth.schema import PrivacyUnit
+from dpsynth.releasing.rows import released_schema as public_schema
+from dpsynth.schema import Schema
 
 HOSPITAL = Publisher("St. Anna Hospital", "Nonprofit", "Austria", "A. Clerk", "Healthcare")
 
@@ -51,9 +54,14 @@ ENUMERATED = {
 }
 
 
+def in_a_bundle() -> Schema:
+    """The schema as a bundle holds it: without ids, so with no unit to name."""
+    return public_schema(_released_schema(released_schema()), "7b0c9a52")
+
+
 @pytest.fixture(scope="module")
 def made() -> dict[str, Any]:
-    return entry(certificate(), released_schema(), HOSPITAL)
+    return entry(certificate(), in_a_bundle(), HOSPITAL)
 
 
 @pytest.mark.parametrize("room", sorted(ASKED))
@@ -84,14 +92,14 @@ def test_the_figures_are_those_of_the_certificate(made: dict[str, Any]) -> None:
     held, loss = certificate(), made["deployment"]["privacy_loss"]
     assert loss["privacy_parameters"] == {"epsilon": held.epsilon, "delta": held.delta}
     assert loss["privacy_unit"] == "person"
-    assert "all rows of one person" in loss["privacy_unit_details"] and "count nowhere" in loss["privacy_unit_details"]
+    assert all(words in loss["privacy_unit_details"] for words in ("all rows of one person", "at most 2 rows count", "count nowhere"))
     assert "(3, 1e-06)" in loss["privacy_parameters_details"]
     assert "2 measurement" in made["deployment"]["implementation"]["composition"]
 
 
 def test_a_row_unit_and_the_other_currency_are_said_as_they_are() -> None:
-    schema = released_schema().with_unit(PrivacyUnit("visit"))
-    made = entry(replace(certificate(), unit="visit", currency="zcdp"), schema, replace(HOSPITAL, sector=None))["deployment"]
+    held = replace(certificate(), unit="visit", bounding=Bounding(False, 1, "rows", "drop"), currency="zcdp")
+    made = entry(held, in_a_bundle(), replace(HOSPITAL, sector=None))["deployment"]
     assert "one row, which is one visit" in made["privacy_loss"]["privacy_unit_details"]
     assert "zero-concentrated" in made["implementation"]["composition"]
     assert "data_product_sector" not in made["basic"]

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from dpsynth.cli import main
-from dpsynth.errors import BadInput, BudgetExceeded
+from dpsynth.errors import BadInput, BudgetExceeded, Fault
 from dpsynth.privacy import Ledger, Request
+from dpsynth.privacy.store import InDoubt
 from dpsynth.releasing.seen import Seen
 
 ONE = Request(1.0, 1e-9, False, "test")
@@ -117,3 +118,23 @@ def test_every_command_that_spends_refuses_and_verify_finds_it(
         assert "lacks events that this desk has seen in it" in capsys.readouterr().err
     assert main(["ledger", "verify", str(path)]) == 6
     assert path.read_bytes() == before and not out.exists()
+
+
+def test_a_ledger_that_cannot_be_read_after_its_charge_leaves_the_release_in_doubt_not_undone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(self: Ledger) -> None:
+        raise BadInput(Fault(self.where, "cannot be reached", "see that the server runs"))
+
+    with monkeypatch.context() as broken, pytest.raises(InDoubt, match="which may stand"), Seen.default().followed(ledger):
+        ledger.grant(ONE)
+        broken.setattr(Ledger, "events", unreachable)
+    assert ledger.spent == ONE.cost_in(ledger.currency)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "{"])
+def test_a_damaged_memory_is_refused_in_words(content: str, ledger: Ledger, home: Path) -> None:
+    charge(ledger)
+    (home / "ledgers" / f"{ledger.id}.json").write_text(content)
+    with pytest.raises(BadInput, match="is damaged"):
+        charge(ledger)
