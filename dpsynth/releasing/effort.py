@@ -33,8 +33,8 @@ SCORE, PROJECT = 2.5e-5, 3e-5
 # Seconds a column to see how large a model with one clique more would be: 37 microseconds for 17 columns, about 100 for 44.
 ELIMINATE = 2.2e-6
 # Cells of a usual family of PrivBayes, of coarse views: where noise lets less than that be useful, few are candidates. Views of a column;
-# seconds to refit a small network for one column more, for each column; what a large one's refits take, in parts of AIM's.
-FAMILY, VIEWS, REFIT_NETWORK, REFIT_PART = 60, 1.8, 1.2e-3, 0.15
+# seconds to refit a network for one column more, for each column.
+FAMILY, VIEWS, REFIT_NETWORK = 60, 1.8, 6e-4
 # Of the rounds that MST could have, those candidates left open: pairs within a component drop out.
 OPEN = 0.7
 # AIM buys about 5 strength^.3 marginals of 15 columns, a few more of more (27 at strength 270, 42 at 1,600, 53 at 2,300), and four
@@ -42,7 +42,7 @@ OPEN = 0.7
 BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3, 0.3, 15, 4
 # Seconds of all refits of AIM for a strength of 1 and 15 columns of one code: rounds and cells grow with the strength, and its cliques
 # have about three columns. At most so long a round, the model being full.
-REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 7.6e-8, 1.2, 0.35
+REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.1
 # Seconds for a target and a row of the synthetic table to be compared, planted leaks included; for the other attacks, a cell.
 COMPARE, ATTACK = 4e-8, 5e-6
 # MB of any fit, and bytes a cell of the table: what is read, split, coded. MB of any release, and bytes a row and a cell with what attacks hold.
@@ -92,19 +92,12 @@ def _structure_seconds(outline: Outline) -> float:
         return offered * (counting + PROJECT + SCORE * OPEN * (d - 1))
     if outline.generator == "privbayes":
         edges, grown = LEVELS * d**3 / 6, VIEWS * d**2  # those of a step are up to d^2 / 4, and two choices among d / 2 further parents
-        refits = REFIT_NETWORK * d**2 + REFIT_PART * _refits(outline, ROUNDS_A_COLUMN * d)
-        return offered * counting + _useful(outline) * (edges * SCORE + grown * (sized + counting)) + refits
+        return offered * counting + _useful(outline) * (edges * SCORE + grown * (sized + counting)) + REFIT_NETWORK * d**2
     if outline.generator == "mwem":
         return offered * (counting + sized * d)
     rounds = _aims_rounds(outline)
-    return offered * (counting + sized * rounds) + _refits(outline, rounds)
-
-
-def _refits(outline: Outline, rounds: float) -> float:
-    """Of AIM, in so many rounds."""
-    d = outline.columns
     small = REFIT * d / USUAL_COLUMNS * math.pow(outline.strength, REFIT_BY_STRENGTH) * (sum(outline.sizes) / d) ** 3
-    return min(small, LONGEST_REFIT * rounds)
+    return offered * (counting + sized * rounds) + min(small, LONGEST_REFIT * rounds)
 
 
 def _useful(outline: Outline) -> float:
