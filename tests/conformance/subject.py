@@ -138,7 +138,7 @@ class Judges(Protocol):
     """It has a gate that lets tables out or not."""
 
     def attacks(self) -> Mapping[str, bool]:
-        """The attacks that the gate hears, and whether each is a distance to closest records."""
+        """The attacks that the gate hears, and whether each is a distance to closest records, which may stop a release and never lets one out."""
         ...
 
     def lets_out(self, found: Mapping[str, Finding], audited: bool) -> bool:

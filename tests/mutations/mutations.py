@@ -390,20 +390,20 @@ CHARGES = (
     Mutation(
         "charge after read",
         "privacy/table.py",
-        "        self._open().charge(cost)\n",
-        "        draw()\n        self._open().charge(cost)\n",
+        "            self._open().charge(cost)\n",
+        "            draw()\n            self._open().charge(cost)\n",
         (BEFORE,),
     ),
-    Mutation("charge forgotten", "privacy/table.py", "        self._open().charge(cost)\n", "        self._open()\n", (CHARGED,)),
+    Mutation("charge forgotten", "privacy/table.py", "            self._open().charge(cost)\n", "            self._open()\n", (CHARGED,)),
     Mutation(
         "refund on error",
         "privacy/table.py",
-        "        answer = draw()\n",
-        "        try:\n"
-        "            answer = draw()\n"
-        "        except Exception:\n"
-        "            self._open().spent = self._open().spent - cost\n"
-        "            raise\n",
+        "            answer = draw()\n",
+        "            try:\n"
+        "                answer = draw()\n"
+        "            except Exception:\n"
+        "                self._open().spent = self._open().spent - cost\n"
+        "                raise\n",
         ("privacy/test_charge_order.py::test_a_question_that_fails_stays_charged",),
     ),
     Mutation(
@@ -439,9 +439,16 @@ CHARGES = (
     Mutation(
         "threads meter one grant twice",
         "privacy/table.py",
-        "with self._granting:",
-        "with threading.Lock():",
+        "with self._turn:  # a second filter",
+        "with threading.Lock():  # a second filter",
         ("privacy/test_told_once.py::test_threads_that_share_a_table_share_its_grant",),
+    ),
+    Mutation(
+        "a thread asks before max_rows is final",
+        "privacy/table.py",
+        "        with self._turn:\n            self._open().charge(cost)\n",
+        "        with threading.Lock():\n            self._open().charge(cost)\n",
+        ("privacy/test_unit_rows.py::test_no_question_of_another_thread_comes_before_the_number_of_rows_is_final",),
     ),
     Mutation(
         "an answer told again at another price",
@@ -455,7 +462,7 @@ CHARGES = (
     Mutation(
         "journal answers re-drawn",
         "privacy/table.py",
-        "        if known is not None:\n            return known\n",
+        "            if known is not None:\n                return known\n",
         "",
         ("privacy/test_private_table.py::test_what_was_answered_is_answered_again_from_the_journal",),
     ),

@@ -230,8 +230,9 @@ def test_no_question_of_another_thread_comes_before_the_number_of_rows_is_final(
     fetching, asked = threading.Event(), threading.Event()
 
     def rows() -> pd.DataFrame:
-        fetching.set()
-        asked.wait(0.3)  # longer than the other thread needs to get in, were it let in
+        if not fetching.is_set():
+            fetching.set()
+            asked.wait(0.5)  # longer than the other thread needs, were it let in
         return units(*[1] * 300, 12)
 
     table = PrivateTable(rows, schema(MEASURED), lambda request: request.cost_in(GDP), "test", noise=Silent())
