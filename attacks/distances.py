@@ -8,12 +8,13 @@ half-redrawn copies goes unseen (NHANES: z = 2 against z = 9).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from attacks.evidence import Evidence, Table
+from attacks.scores import UnanswerableError
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -37,9 +38,23 @@ class Neighbours:
     by_half: Index
 
 
-@lru_cache(maxsize=2)
+# Weakly: people's rows are let go with the evidence that holds them.
+_KEPT: WeakKeyDictionary[Evidence, Neighbours] = WeakKeyDictionary()
+
+
 def neighbours(evidence: Evidence) -> Neighbours:
-    """One pass over the synthetic rows (at least one) for each target, members first; kept, for several attacks ask."""
+    """One pass over the synthetic rows for each target, members first; kept as long as the evidence is, for several attacks ask.
+
+    Raises `UnanswerableError` with fewer than two columns, or without synthetic rows.
+    """
+    if evidence.pool.width < 2 or not len(evidence.synthetic):
+        raise UnanswerableError("underpowered", "one column, or no synthetic rows")
+    if evidence not in _KEPT:
+        _KEPT[evidence] = _scanned(evidence)
+    return _KEPT[evidence]
+
+
+def _scanned(evidence: Evidence) -> Neighbours:
     from attacks.kernels import closest_by_parts
 
     low, unit = _scale(evidence)

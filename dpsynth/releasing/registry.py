@@ -142,8 +142,8 @@ def _implementation(certificate: Certificate) -> dict[str, Any]:
     options = ", ".join(f"{k} = {v}" for k, v in generator.options.items())
     return {
         "preprocessing_and_hyperparameter_tuning": "Each column's domain is public with its basis in the schema, or was measured with noise under "
-        "this release's charge. The generator's constants were fixed beforehand on public tables. No uncharged look at the rows is possible: a "
-        "table can be read only through the ledger's grant.",
+        "this release's charge. The generator's constants were fixed beforehand on public tables. The generator has no look at the rows that is not "
+        "charged; the attacks have, for the decision to publish alone, which is not covered.",
         "mechanisms": f"Generator {generator.name}{f' ({options})' if options else ''} of dpsynth {generator.dpsynth_version}: integer counts with "
         "discrete Gaussian noise, selections by the exponential mechanism on integer scores, and thresholds on noisy counts for what is not public. "
         "Noise comes from OpenDP's exact samplers over the operating system's entropy, so floating-point attacks on noise do not apply. Not "

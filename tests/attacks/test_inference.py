@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +144,16 @@ def test_what_decides_is_named_not_what_looks_largest() -> None:
     many = ((np.r_[np.ones(1400), np.zeros(3600)]), np.r_[np.ones(600), np.zeros(4400)])
     worst = worst_excess([few, many], 0.1, 0.95)
     assert worst.at == 1 and worst.p < 0.05 and worst.effect < few[0].mean() - few[1].mean()
+
+
+def test_the_rows_are_let_go_with_the_evidence() -> None:
+    e = evidence(13, 30)
+    copied = e.against(controls.full_copy(e, RNG))
+    assert neighbours(copied) is neighbours(copied)
+    held = weakref.ref(e), weakref.ref(copied)
+    del e, copied
+    gc.collect()
+    assert [of() for of in held] == [None, None]
 
 
 def test_the_worst_of_several_covers_all_of_them() -> None:
