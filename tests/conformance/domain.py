@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
+from itertools import chain, islice, repeat
 
 import numpy as np
 import pandas as pd
@@ -164,13 +166,15 @@ def where_numbers_lie_moves_no_bin(subject: Subject, schema: Schema) -> None:
 @guards("C6", NUMBERS)
 def at_a_vanishing_budget_numbers_say_nothing(subject: Subject, schema: Schema) -> None:
     """Whoever reads quantiles or extremes raw tells the tables apart in every run."""
-    means = [[mean_number(subject, at(value, schema), schema) for _ in range(RUNS)] for value in (5, 90)]
+    means = [numbers_made(subject, at(value, schema), schema) for value in (5, 90)]
     assert not is_split(*means), f"sampled numbers tell two tables apart at epsilon {VANISHING}"
 
 
-def mean_number(subject: Subject, table: pd.DataFrame, schema: Schema) -> float:
-    made = subject.fit(table, schema, VANISHING, DELTA).sample(100)["v"]
-    return float(np.nan_to_num(pd.to_numeric(made, errors="coerce").astype(float).mean()))
+def numbers_made(subject: Subject, table: pd.DataFrame, schema: Schema) -> list[float]:
+    """The mean number of each of `RUNS` fits; one in sixteen makes missing cells only and says nothing, it is made again."""
+    made = (subject.fit(table, schema, VANISHING, DELTA).sample(100)["v"] for _ in range(3 * RUNS))
+    means = (float(pd.to_numeric(column, errors="coerce").astype(float).mean()) for column in made)
+    return list(islice(chain(filter(math.isfinite, means), repeat(0.0)), RUNS))
 
 
 @guards("C7")
