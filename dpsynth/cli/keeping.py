@@ -11,6 +11,7 @@ from dpsynth.cli.words import new_file, number
 from dpsynth.errors import BadInput, Fault, VerificationFailed, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import FileFormat, Schema
+from dpsynth.schema.impossible import contradictions
 
 
 def init(words: Namespace) -> Reply:
@@ -40,6 +41,7 @@ def schema_check(words: Namespace) -> Reply:
     from dpsynth.encoding.advice import open_points
 
     schema = Schema.load(words.schema)
+    refuse(contradictions(schema.impossible, {c.name: c for c in schema.columns}, f"{words.schema}, impossible"))
     points = list(open_points(schema))
     lines = [f"{words.schema}: sound; {len(schema.synthesised)} columns to synthesise, unit {schema.unit.name}"]
     for point in points:

@@ -152,7 +152,7 @@ def _what(what: Any) -> str:
 
 def _released_schema(schema: Schema) -> Schema:
     """The schema of the synthetic rows: only what is in them, and no unit to name."""
-    return Schema(schema.name, schema.synthesised, PrivacyUnit("row"), title=schema.title, target=schema.target)
+    return Schema(schema.name, schema.synthesised, PrivacyUnit("row"), title=schema.title, target=schema.target, impossible=schema.impossible)
 
 
 def custodian_page(release: str, document: Mapping[str, Any], model: Model, split: Split, candidate: pd.DataFrame, ledger: Ledger) -> str:

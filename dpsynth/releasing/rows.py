@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.schema import Basis, Column, Schema
+from dpsynth.schema.impossible import impossible_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,8 @@ def row_faults(table: pa.Table, schema: Schema, certificate_id: str) -> Iterator
             yield f"column {column.name!r} is {cells.type}, not {kind}"
         elif not (_numbers_fit(cells, column) if column.is_number else _categories_fit(cells, column)):
             yield f"column {column.name!r} holds a value outside its released {'bounds' if column.is_number else 'categories'}"
+    if schema.impossible and impossible_rows(schema.impossible, table.to_pandas(), {c.name: c for c in schema.columns}).any():
+        yield "a row holds cells that the schema says are impossible together"
 
 
 def _numbers_fit(cells: Any, column: Column) -> bool:

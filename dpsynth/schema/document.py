@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.schema.column import DEFAULT_BINS, MAX_CATEGORIES, PRIVATE_WORDS, PUBLIC_WORDS, SERVED_TYPES, Basis, Column, ColumnType
+from dpsynth.schema.impossible import Impossible, entry_faults, impossible_from
 from dpsynth.schema.schema import PARTS, FileFormat, PrivacyUnit, Schema
 
 BASIS_HELP = "start the basis with one of " + ", ".join(PUBLIC_WORDS) + " (public) or " + ", ".join(PRIVATE_WORDS) + " (measured)"
@@ -61,7 +62,8 @@ def schema_from_document(document: dict[str, Any], where: str) -> Schema:
         faults.append(Fault(where, f"target {target!r} is not a column", "name one of the columns"))
     file = _file(document, where, faults)
     refuse(faults)
-    return Schema(str(name), columns, unit, file, str(document.get("title", "")), target, n_public, source)
+    impossible = _impossible(document, columns, where)
+    return Schema(str(name), columns, unit, file, str(document.get("title", "")), target, n_public, source, impossible)
 
 
 def _names(document: dict[str, Any]) -> list[str]:
@@ -309,6 +311,15 @@ def _n_public(document: dict[str, Any], where: str, faults: list[Fault]) -> tupl
         faults.append(Fault(where, "n_public has no value and source", 'write n_public = {value = 10000, source = "annual report"}'))
         return None, ""
     return entry["value"], str(entry["source"])
+
+
+def _impossible(document: dict[str, Any], columns: tuple[Column, ...], where: str) -> tuple[Impossible, ...]:
+    """The rules; read once all columns are known to be well declared. Raises `BadInput` with their faults."""
+    entries, known = document.get("impossible", []), {c.name: c for c in columns}
+    if not isinstance(entries, list):
+        raise BadInput(Fault(f"{where}, impossible", "not a list of rules", "write one [[impossible]] table for each"))
+    refuse(fault for i, entry in enumerate(entries, 1) for fault in entry_faults(entry, known, f"{where}, impossible rule {i}"))
+    return tuple(impossible_from(entry, known) for entry in entries)
 
 
 def _file(document: dict[str, Any], where: str, faults: list[Fault]) -> FileFormat:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpsynth.schema.column import Basis, Column
+from dpsynth.schema.impossible import Impossible
 
 # Of so many whole parts a unit's count is made where units are counted: a share of it is a whole number, and so is what noise is added to.
 PARTS = 2**10
@@ -66,6 +67,7 @@ class Schema:
         columns: in the file's order, at least one of them synthesised.
         unit: the privacy unit.
         n_public: the number of rows, if it is public knowledge (with its source), else None.
+        impossible: combinations of cells that no row holds, so no synthetic one either.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Schema:
     target: str | None = None
     n_public: int | None = None
     n_public_source: str = ""
+    impossible: tuple[Impossible, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Schema:
@@ -119,6 +122,8 @@ class Schema:
             document["file"] = vars(self.file)
         if self.unit.is_row and any(c.type == "id" for c in self.columns):
             document["one_row_per_person"] = {"basis": "judgement"}
+        if self.impossible:
+            document["impossible"] = [rule.to_dict() for rule in self.impossible]
         return document | {"columns": [_column_document(c) for c in self.columns]}
 
     def to_json(self) -> str:

@@ -9,12 +9,13 @@ from typing import ClassVar
 import pandas as pd
 
 from dpsynth.encoding import Codec, needs_events, released_attributes
-from dpsynth.errors import BadInput, Fault
+from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.graphical import GraphicalModel
 from dpsynth.privacy import Attribute, PrivateTable, Request
 from dpsynth.privacy.cost import require_budget
 from dpsynth.privacy.table import single_use
 from dpsynth.schema import Column, Schema
+from dpsynth.schema.impossible import contradictions
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.model import Model
 
@@ -52,9 +53,7 @@ class Generator(ABC):
 
     def request(self, schema: Schema) -> Request:
         """What a fit on a table of this schema asks of the budget. Raises `BadInput` for options that do not suit the schema."""
-        faults = self.check(schema)
-        if faults:
-            raise BadInput(faults)
+        refuse([*contradictions(schema.impossible, {c.name: c for c in schema.columns}), *self.check(schema)])
         return Request(self.epsilon, self.delta, needs_events(schema), self.name, schema.unit.columns)
 
     def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:

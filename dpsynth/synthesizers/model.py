@@ -20,6 +20,7 @@ from dpsynth.privacy import Cost
 from dpsynth.privacy.currency import CURRENCIES
 from dpsynth.schema import Schema
 from dpsynth.synthesizers.answer import Answer
+from dpsynth.synthesizers.possible import possible
 
 FORMAT = "dpsynth-model/2"
 
@@ -60,16 +61,16 @@ class Model:
             seed: makes the sample repeatable; no privacy hangs on it.
 
         Raises:
-            BadInput: `rows` is not a whole number >= 0.
+            BadInput: `rows` is not a whole number >= 0, or the schema's rules leave next to nothing of what the model draws.
         """
         rng = np.random.default_rng(seed)
-        return self.codec.decode(sample(self.graphical, self._rows(rows), rng, self.codec.names), rng)
+        return possible(lambda n: self.codec.decode(sample(self.graphical, n, rng, self.codec.names), rng), self._rows(rows), self.schema)
 
     def draw(self, rows: int | None = None, seed: int | None = None) -> pd.DataFrame:
         """Rows drawn independently of each other: further from the model than `sample`, as far as a fresh table of that many
         people would be. Arguments and errors are those of `sample`."""
         rng = np.random.default_rng(seed)
-        return self.codec.decode(draw(self.graphical, self._rows(rows), rng, self.codec.names), rng, drawn)
+        return possible(lambda n: self.codec.decode(draw(self.graphical, n, rng, self.codec.names), rng, drawn), self._rows(rows), self.schema)
 
     def _rows(self, rows: int | None) -> int:
         rows = round(self.total) if rows is None else rows

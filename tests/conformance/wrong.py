@@ -226,6 +226,9 @@ class Drawn(Real):
         mass = np.exp(-np.square(support) / (2 * scale**2))
         return exact + self.rng.choice(support, exact.shape, p=mass / mass.sum())
 
+    def _chosen(self, scores: Numbers, scale: float) -> int:
+        return int(np.argmax(scores / scale + self.rng.gumbel(size=len(scores))))
+
 
 @breaks("C12", "C13")
 class HasASeed(Toy):

@@ -30,7 +30,7 @@ from dpsynth.privacy.answers import Answers
 from dpsynth.releasing import bundle, papers, pipeline
 
 EACH = 3
-MOMENTS, MOMENT_SECONDS = 50, 0.2
+MOMENTS, MOMENT_SECONDS = 10, 0.2
 
 
 @pytest.fixture(scope="module")
