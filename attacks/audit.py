@@ -30,7 +30,8 @@ class Audit:
         mu_low: the largest lower bound over all statistics, at one minus `alpha` jointly.
         by: the statistic that gave it.
         mu_stated: what its steps are worth by their own account, at least; 0 where nobody added that up.
-        detectable: the factor by which the mechanism's mu would have had to exceed its charge to be proved (even odds).
+        detectable: the factor by which the mechanism's mu would have had to exceed its charge to be proved (even odds), by a statistic of `runs`.
+        runs: on each table, of the statistics that have most.
     """
 
     mu_charged: float
@@ -74,7 +75,7 @@ def audit(
     share = alpha / (2 * len(without))
     bounds = {name: _either_side(a, with_unit[name], share, event_delta) for name, a in without.items()}
     by = max(bounds, key=lambda name: bounds[name])
-    runs = min(len(a) for a in (*without.values(), *with_unit.values()))
+    runs = max(min(len(a), len(with_unit[name])) for name, a in without.items())
     return Audit(mu_charged, max(bounds[by], 0.0), by, _detectable(mu_charged, runs // 2, share, event_delta), runs, alpha, mu_stated)
 
 

@@ -46,15 +46,15 @@ def audit_generator(
     progress: Callable[[str], None] | None = None,
     cases: Sequence[WorstCase] = WORST_CASES,
 ) -> Audit:
-    """Run the generator `runs` times on each of two neighbouring tables, for each worst case, and bound its mu from below."""
+    """Run the generator `runs` times on each of two neighbouring tables, for some worst cases less often, and bound its mu from below."""
     generator = kind(epsilon, delta)
     sides: tuple[dict[str, Floats], dict[str, Floats]] = ({}, {})
     stated = 0.0
     for case in cases:
         for side, frame, which in zip(sides, case.tables(), ("without", "with"), strict=True):
             if progress:
-                progress(f"{runs} runs {which} {case.name}")
-            seen, most = _runs(generator, frame, case, runs)
+                progress(f"{runs // case.one_in} runs {which} {case.name}")
+            seen, most = _runs(generator, frame, case, runs // case.one_in)
             side.update({f"{case.name}: {name}": numbers for name, numbers in seen.items()})
             stated = max(stated, math.sqrt(most))
     charged = generator.request(cases[0].schema).cost_in(GDP)

@@ -44,12 +44,14 @@ class WorstCase:
         unit: the schema's privacy unit.
         each: how many units of each kind there are in the crowd.
         rows: how many rows each unit has, all alike.
+        one_in: how many of an audit's runs are on it: one in so many.
     """
 
     name: str
     unit: dict[str, Any]
     each: int
     rows: int
+    one_in: int = 1
 
     @property
     def schema(self) -> Schema:
@@ -92,5 +94,5 @@ def _codes(attribute: Attribute) -> tuple[int, ...]:
 
 
 ONE_ROW = WorstCase("a row", {"unit": "row"}, 200, 1)
-THREE_ROWS = WorstCase("a person of three rows", {"unit": "person", "columns": ["id"], "max_rows": 3}, 60, 3)
+THREE_ROWS = WorstCase("a person of three rows", {"unit": "person", "columns": ["id"], "max_rows": 3}, 60, 3, one_in=4)
 WORST_CASES = (ONE_ROW, THREE_ROWS)
