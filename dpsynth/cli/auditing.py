@@ -135,6 +135,7 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
 
 def audit(words: Namespace) -> Reply:
     from dpsynth.releasing.audited import DELTA, audit_generator, finding
+    from dpsynth.releasing.audited_once import audit_once
     from dpsynth.synthesizers import generator_named
 
     if Path(words.generator).exists():
@@ -144,9 +145,12 @@ def audit(words: Namespace) -> Reply:
     if not isinstance(runs, int) or runs < 20:
         faults.append(Fault("--runs", "not a whole number of at least 20", "write --runs 1000"))
     refuse(faults)
-    found = audit_generator(generator_named(words.generator), runs, epsilon, DELTA, _say)  # type: ignore[arg-type]
-    lines = [f"{words.generator} at ({epsilon:g}, {DELTA:g}): {found.words}", f"carried by this build: {finding(words.generator)}"]
-    return Reply(lines, vars(found) | {"violated": found.violated, "carried": finding(words.generator)}, 3 if found.violated else 0)
+    kind, carried = generator_named(words.generator), finding(words.generator)
+    once = audit_once(kind, epsilon)  # type: ignore[arg-type]
+    found = audit_generator(kind, runs, epsilon, DELTA, _say)  # type: ignore[arg-type]
+    lines = [f"{words.generator} at ({epsilon:g}, {DELTA:g}): {found.words}", once.words, f"carried by this build: {carried}"]
+    document = vars(found) | {"violated": found.violated, "one_run": vars(once) | {"refuted": once.refuted}, "carried": carried}
+    return Reply(lines, document, 3 if found.violated or once.refuted else 0)
 
 
 def _say(step: str) -> None:

@@ -107,7 +107,7 @@ class Bench:
 
     def within(self, weights: Mapping[Clique, int], limit: float) -> dict[Clique, int]:
         """The candidates that the model holds already, or with which it keeps below `limit` cells."""
-        measured = [self.views.measurement(a).clique for a in self.answers]
+        measured = {self.views.clique(a) for a in self.answers}
         graph = Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)])
         return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or graph.plus(r).cells <= limit}
 

@@ -146,16 +146,20 @@ class Views:
         values[groups, np.array(view.coarse.groups)] = 0.0
         return Factor(self.domain.project((fine, coarse)), values)
 
+    def clique(self, answer: Answer) -> Clique:
+        """The views that an answer is about: of an unmerged column its fine one."""
+        return tuple(self._names.get(a, a.column.name) for a in answer.attributes)
+
     def measurement(self, answer: Answer) -> Measurement:
         """An answer in the model's terms: an unmerged column's counts added up in the groups of its fine view."""
-        (first, *others) = answer.attributes
-        if not others and first.column.name in self.columns and first not in self._names:
-            fine = self._attributes[first.column.name]
+        if any(a not in self._names for a in answer.attributes):
+            (column,) = self.clique(answer)
+            fine = self._attributes[column]
             assert isinstance(fine, Merged)
             groups = np.array(fine.groups)
             counts = np.bincount(groups, weights=answer.values).astype(np.float64)
-            return Measurement((first.column.name,), counts, answer.sigma * np.sqrt(np.bincount(groups)))
-        return Measurement(tuple(self._names[a] for a in answer.attributes), answer.values, answer.sigma)
+            return Measurement((column,), counts, answer.sigma * np.sqrt(np.bincount(groups)))
+        return Measurement(self.clique(answer), answer.values, answer.sigma)
 
     @cached_property
     def _names(self) -> dict[Attribute, str]:

@@ -249,6 +249,21 @@ def test_beliefs_of_one_plan_share_nothing_that_changes() -> None:
     assert plan_for(other, ordered).cells != plan_for(tree, ordered).cells
 
 
+@pytest.mark.parametrize("scale", [0.0, 3.0, 1e5])
+def test_tables_are_the_same_to_the_bit_all_at_once_and_one_by_one(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    domain = Domain(tuple("abcde"), (1, 4, 7, 16, 31))
+    cliques = tuple(map(domain.ascending, [("a",), ("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e",)]))
+    plan = plan_for(JunctionTree.build(domain, cliques), cliques)
+    potentials = np.random.default_rng(1).normal(0, scale, plan.cells)
+    stores = []
+    for most in (plan.cells, plan.cells - 1):
+        monkeypatch.setattr(belief, "AT_ONCE", most)
+        stores.append(Belief(plan, potentials)._store)
+    np.testing.assert_array_equal(*stores)
+    with_none = plan_for(JunctionTree.build(domain, []), ())
+    assert Belief(with_none, np.zeros(0)).measured.size == 0
+
+
 def test_a_large_clique_needs_no_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(belief, "log_space", None)
     domain = Domain(tuple("abcdefghijklmnopqrst"), (2,) * 20)

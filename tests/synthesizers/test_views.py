@@ -70,6 +70,7 @@ def test_a_columns_answer_is_added_up_in_groups() -> None:
     views = Views(ATTRIBUTES, ones)
     for one, view in zip(ones, views.views, strict=True):
         measured = views.measurement(one)
+        assert views.clique(one) == measured.clique == (view.column.column.name,)
         assert measured.values.shape == (view.fine.size,)
         assert measured.values.sum() == pytest.approx(one.values.sum())
         np.testing.assert_allclose(np.square(measured.sigma) * np.ones(view.fine.size), one.sigma**2 * np.bincount(groups(view.fine)))
