@@ -77,6 +77,7 @@ class Evidence:
         names: the columns attacked, the numeric ones first, in the order of `Table`.
         unreadable: columns of the synthetic table with more cells than in train that are no number or no listed
             category: whatever is hidden there, no attack would see it.
+        origin: the evidence that this one is with a leak planted; None where none is.
     """
 
     members: Table
@@ -86,6 +87,7 @@ class Evidence:
     train: Table
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    origin: Evidence | None = None
 
     @classmethod
     def collect(
@@ -131,17 +133,28 @@ class Evidence:
 
     def against(self, synthetic: Table) -> Evidence:
         """The same targets with another synthetic table: how positive controls are planted."""
-        return self._copied if synthetic is self.train else replace(self, synthetic=synthetic)
+        return self._copied if synthetic is self.train else replace(self, synthetic=synthetic, origin=self.real)
 
     @cached_property
     def _copied(self) -> Evidence:
         """One for all attacks whose control is a full copy: what is found out about it is found out once."""
-        return replace(self, synthetic=self.train)
+        return replace(self, synthetic=self.train, origin=self.real)
+
+    @property
+    def real(self) -> Evidence:
+        """The evidence as it was found, without a planted leak."""
+        return self.origin or self
 
     def equal_pools(self, rng: np.random.Generator) -> tuple[Table, Table]:
         """Members and controls cut at random to the size of the smaller pool."""
         size = min(len(self.members), len(self.controls))
         return tuple(t.take(rng.permutation(len(t))[:size]) for t in (self.members, self.controls))  # type: ignore[return-value]
+
+
+def read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table]:
+    """Read tables with one coding, the one under attack under the name "synthetic". Raises `BadInput` if one lacks a column."""
+    refuse(_faults(frames, schema, with_units=()))
+    return _read(frames, schema)
 
 
 def _faults(frames: Mapping[str, pd.DataFrame], schema: Schema, with_units: Sequence[str]) -> list[Fault]:
