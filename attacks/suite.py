@@ -10,7 +10,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from attacks.claim import Claim, claim_p
 from attacks.classifier import classifier
 from attacks.evidence import MAX_POOL, Evidence, Table
 from attacks.measures import AUC, EXCESS, RESIDUAL, SHARE, TPR, WORST_AUC, WORST_EXCESS, Measure
+from attacks.overlap import overlap
 from attacks.policy import Policy
 from attacks.result import Endpoint, Knowledge, Role, Status
 from attacks.scores import Floats, Scores, UnanswerableError
@@ -37,6 +38,7 @@ DISTANCE_WORK = 2e10
 WITH_REFERENCE: tuple[Knowledge, ...] = ("synthetic", "reference")
 NEEDED = ("anonymeter", "numba", "polars", "sklearn")
 
+Found = TypeVar("Found")
 Plant = Callable[[Evidence, np.random.Generator], Table]
 
 
@@ -125,6 +127,7 @@ def evaluate(
         scores |= {attack.name: score} if score else {}
     tell("tests")
     tests = _tests(evidence, scores, claim, *streams) | {"audit": audit, "unreadable": list(evidence.unreadable)}
+    tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema.unit, evidence))
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started
     return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)
@@ -247,7 +250,7 @@ def _tests(evidence: Evidence, scores: Mapping[str, Scores], claim: Claim | None
     return tests
 
 
-def _attempt(test: Callable[[], float]) -> float | None:
+def _attempt(test: Callable[[], Found]) -> Found | None:
     try:
         return test()
     except Exception:
