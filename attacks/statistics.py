@@ -184,14 +184,16 @@ def share(members: Floats, controls: Floats, tolerance: float, confidence: float
     """a / (a + b), a and b what a member and a control have on average of something counted (at least 0); shapes (n,), (m,).
 
     One half if membership does not matter, whatever the sizes of the two sides. The variance is that between units, by the delta method
-    on the logit, log a - log b: a unit that has much is one accident. Under no effect it is that of all units together.
+    on the logit, log a - log b, and at least that of all units together, as it is under no effect: a unit that has much is one
+    accident. Half of what the one with the most has is added to either side, so that one unit alone is no proof.
     """
     n, m = len(members), len(controls)
-    a, b = float(members.mean()), float(controls.mean())
     both = np.concatenate([members, controls])
-    null_error = float(both.std()) / max(float(both.mean()), 1e-300) * math.sqrt(1 / n + 1 / m)
-    least = 0.5 / (n + m)  # of nothing counted on one side, half of one among all
-    a, b = max(a, least), max(b, least)
+    if not both.any():
+        return Estimate(0.5, 0.0, 1.0, 1.0, 1.0, 1.0)
+    more = float(both.max()) / 2
+    a, b = (float(members.sum()) + more) / n, (float(controls.sum()) + more) / m
+    null_error = float(both.std()) / float(both.mean()) * math.sqrt(1 / n + 1 / m)
     error = max(math.hypot(float(members.std()) / a / math.sqrt(n), float(controls.std()) / b / math.sqrt(m)), null_error)
     logit, reach = math.log(a / b), _z(confidence) * error
     return Estimate(

@@ -31,7 +31,7 @@ from attacks.verdict import AuditFinding, Outcome, Reason, decide
 from dpsynth.errors import Fault, refuse
 from dpsynth.schema.schema import Schema
 
-FORMAT = 2
+FORMAT = 3
 DETECTED = 0.05
 LEAST_POOL = 1_000
 DISTANCE_WORK = 2e10

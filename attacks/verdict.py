@@ -26,6 +26,7 @@ from dpsynth.errors import BadInput, Fault
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 AuditFinding = Literal["passed", "failed", "missing"]
 
+ASKS_FOR_OVERLAP = 3  # the format of reports that say whether somebody is on both sides of the split
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
     "upper_bound": "hold back more units as controls, or lower epsilon",
@@ -122,7 +123,7 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             has_control=tests["has_control"],
             audit=tests["audit"],
             unreadable=tests["unreadable"],
-            overlap=tests["overlap"],
+            overlap=tests["overlap"] if document["format"] >= ASKS_FOR_OVERLAP else (),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a report of attacks ({type(error).__name__})"
