@@ -28,6 +28,7 @@ MAX_POOL = 8_000
 LARGEST = 1e150
 SMALLEST = 1e-150
 HIDDEN = 0.001
+MOSTLY_MISSING = 0.99
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Evidence:
         synthetic: the table under attack.
         train: all rows that were trained on; only positive controls read it.
         names: the columns attacked, the numeric ones first, in the order of `Table`.
-        unreadable: columns of the synthetic table with more cells than in train that are no number or no listed
-            category: whatever is hidden there, no attack would see it.
+        unreadable: columns whose synthetic cells are no number, or more often than in train no listed category, and columns without a
+            value: whatever is hidden there, no attack would see it.
         origin: the evidence that this one is with a leak planted; None where none is.
     """
 
@@ -197,9 +198,23 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
 
 
 def _hides(synthetic: pd.DataFrame, train: pd.DataFrame, column: Column, decimal: str) -> bool:
-    """Whether the synthetic cells of a column are unreadable more often than those of train."""
-    shares = [_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train)]
-    return shares[0] > shares[1] + HIDDEN
+    """Whether cells of a column escape the attacks: synthetic cells that are no number, or unlisted more often than those of train; or a
+    column without any value in train, or without any in the synthetic table where train has some.
+
+    What is no number is seen by no attack, so train's being unreadable alike is no excuse: dates declared as numbers are copied unseen.
+    """
+    seen, trained = (_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train))
+    empty, usual = (_missing_share(frame[column.name], column, decimal) for frame in (synthetic, train))
+    return seen > (0.0 if column.is_number else trained) + HIDDEN or usual == 1.0 or (empty == 1.0 and usual < MOSTLY_MISSING)
+
+
+def _missing_share(cells: pd.Series, column: Column, decimal: str) -> float:
+    """The share of cells that hold no value; 0 of a table without rows, which is underpowered and not unreadable."""
+    if not len(cells):
+        return 0.0
+    if column.is_number:
+        return float(np.isnan(_numbers(cells, column, decimal)).mean())
+    return float(np.mean([text is None for text in read_text(cells, column)]))
 
 
 def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
@@ -214,8 +229,8 @@ def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
 
 
 def _folded(cells: pd.Series, column: Column, listed: Sequence[str]) -> tuple[pd.Series, Column, list[str]]:
-    """Texts without outer space and case: a copy is a copy in capitals too."""
-    folded = cells.astype(object).map(lambda cell: _fold(cell) if isinstance(cell, str) else cell)
+    """Texts, and True and False, without outer space and case: a copy is a copy in capitals too."""
+    folded = cells.astype(object).map(lambda cell: _fold(str(cell)) if isinstance(cell, str | bool) else cell)
     return folded, replace(column, missing=tuple(map(_fold, column.missing))), list(map(_fold, listed))
 
 
