@@ -1,6 +1,8 @@
 """Is somebody on both sides of the split? Then the control is no control: what leaked of him counts for both and reads as no leak.
 
-Statement. `shared_units` is certain: an id is in both tables. `shared_rows` has two tests of rows alone, at a level of 1e-4 each. Of rows that
+Or are the tables swapped, so that all is the wrong way round?
+
+Statement. `shared_units` is certain: an id is in both tables. `swapped` has a level of 1e-4, `shared_rows` two tests of that level. Of rows that
 are alike in pairs a split by lot leaves 2 n m / ((n + m)(n + m - 1)) across; more is a control that was taken from the training table.
 And of held-out rows that stand alone among the held-out (`nearest.rare_rows`) hardly any has its like among the trained on: 0 to 1.7 %
 on eight splits of six real tables, whose near-unique columns were left out; more than 5 % are people with several rows, split by
@@ -19,18 +21,21 @@ from scipy import stats
 
 from attacks.evidence import Evidence, Table
 from attacks.nearest import DIGITS, exact_match
-from attacks.scores import UnanswerableError
+from attacks.scores import Scores, UnanswerableError
 from dpsynth.schema.schema import PrivacyUnit
 
 ALPHA = 1e-4
 USUAL = 0.05
 
 
-def overlap(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], unit: PrivacyUnit, evidence: Evidence) -> tuple[str, ...]:
-    """What is wrong with the split, in words that hold no value; nothing where nothing was found."""
+def overlap(
+    train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], unit: PrivacyUnit, evidence: Evidence, scores: Mapping[str, Scores]
+) -> tuple[str, ...]:
+    """What is wrong with the split, in words that hold no value; nothing where nothing was found. `scores` are those of the attacks."""
     held_out = {role: frame for role, frame in outside.items() if frame is not None}
     words = tuple(f"units of train are in the {role} table as well" for role in shared_units(train, held_out, unit))
-    return words + (("rows of train are among the held-out rows, more than chance puts there",) if shared_rows(evidence) else ())
+    words += ("rows of train are among the held-out rows, more than chance puts there",) if shared_rows(evidence) else ()
+    return words + (("controls look more like trained on than members do: were the tables swapped?",) if swapped(scores) else ())
 
 
 def shared_units(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame], unit: PrivacyUnit) -> tuple[str, ...]:
@@ -47,6 +52,16 @@ def shared_rows(evidence: Evidence) -> bool:
     if not len(outside) or not len(evidence.members):
         return False
     return _pairs_p(evidence.members, outside) < ALPHA or _twins_p(evidence, outside) < ALPHA
+
+
+def swapped(scores: Mapping[str, Scores]) -> bool:
+    """Whether some attack scores controls higher than members, surely: no synthetic table made from the members does that.
+
+    A leak with the labels the wrong way round would else read as more than safe. Rank sums (Mann and Whitney 1947), for as many attacks.
+    """
+    pairs = [pair for each in scores.values() if min(map(len, pair := each.targets())) > 1]
+    p = [float(stats.mannwhitneyu(members, controls, alternative="less", method="asymptotic").pvalue) for members, controls in pairs]
+    return any(each * len(p) < ALPHA for each in p)
 
 
 def _ids(frame: pd.DataFrame, unit: PrivacyUnit) -> set[tuple[str, ...]]:

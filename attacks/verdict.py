@@ -40,7 +40,7 @@ NEXT = {
     "underpowered": "hold back more units as controls",
     "assay_failed": "the attack cannot see a planted leak in this data: hold back more units as controls",
     "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
-    "split_overlap": "split again so that a privacy unit is on one side only, `dpsynth split`, and name the household as the unit if rows share one",
+    "split_overlap": "give each table as what it is, split with a privacy unit on one side only (`dpsynth split`), a household being one",
     "no_control": "hold back a control table: `dpsynth split`",
 }
 
