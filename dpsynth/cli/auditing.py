@@ -52,7 +52,17 @@ def attack(words: Namespace) -> Reply:
     if out is not None and out.exists():
         raise BadInput(Fault(str(out), "exists already", "give a new folder"))
     frames = {name: source.rows() for name, source in tables.items()}
-    report = evaluate(frames["train"], frames.get("control"), frames["synthetic"], schema, frames.get("reference"), policy, claim, None, _say)
+    report = evaluate(
+        frames["train"],
+        frames.get("control"),
+        frames["synthetic"],
+        schema,
+        frames.get("reference"),
+        policy,
+        claim,
+        progress=_say,
+        subgroups=words.subgroup,
+    )
     document = report.document() | {"roc": roc_curves(report)}
     if out is not None:
         _write(out, document, frames)

@@ -201,5 +201,16 @@ def test_no_cell_is_in_the_document(small: Split) -> None:
     assert "TOKEN" not in json.dumps(report.document())
 
 
+def test_named_groups_are_targets_and_only_of_categories(small: Split) -> None:
+    report = judge(small, small.train, subgroups=("class",))
+    grouped = {e.name: e for e in report.endpoints if e.name.endswith("subgroups")}
+    assert grouped["distance_subgroups"].role == "may_fail" and grouped["membership_subgroups"].role == "descriptive"
+    assert grouped["distance_subgroups"].control_detected and {e.column for e in grouped.values()} == {"class"}
+    assert ("tolerance_exceeded", "distance_subgroups") in codes(report)
+    for name in ("x", "nobody"):
+        with pytest.raises(BadInput, match=name):
+            judge(small, small.fresh, subgroups=(name,))
+
+
 def test_nothing_is_missing_here() -> None:
     assert attacks.required_imports() == []
