@@ -1,15 +1,14 @@
 """Can members be told from controls without the synthetic table? Then the split, not a leak, is what attacks see.
 
-(Das et al. 2024, "Blind baselines beat membership inference attacks".) The only module that needs scikit-learn.
+(Das et al. 2024, "Blind baselines beat membership inference attacks".)
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
-from sklearn.ensemble import HistGradientBoostingClassifier
 
+from attacks.boosted import Boosted
 from attacks.evidence import Evidence, Table
 
 MOST = 2_000
@@ -22,24 +21,13 @@ def blind_p(evidence: Evidence, rng: np.random.Generator) -> float:
     Boosted trees learn on one half and are tested on the other, by rank sums, and the other way round. Each
     half is an exact test; the less of the two p-values counts twice, which is valid whatever their dependence.
     """
-    members, controls = (np.array_split(rng.permutation(_matrix(t))[:MOST], 2) for t in evidence.equal_pools(rng))
-    if min(map(len, (*members, *controls))) < FEWEST // 2:
+    sides = [t.take(np.arange(min(len(t), MOST))) for t in evidence.equal_pools(rng)]
+    if len(sides[0]) < FEWEST:
         return 1.0
-    state = int(rng.integers(2**31))
-    folds = [_tested(members[i], controls[i], members[1 - i], controls[1 - i], state) for i in (0, 1)]
-    return min(1.0, 2 * min(folds))
+    members, controls = ([t.take(part) for part in np.array_split(np.arange(len(t)), 2)] for t in sides)
+    return min(1.0, 2 * min(_tested(members[i], controls[i], members[1 - i], controls[1 - i], rng) for i in (0, 1)))
 
 
-Matrix = npt.NDArray[np.float64]
-
-
-def _tested(learn_members: Matrix, learn_controls: Matrix, members: Matrix, controls: Matrix, state: int) -> float:
-    model = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=state)
-    labels = np.repeat([1, 0], [len(learn_members), len(learn_controls)])
-    model.fit(np.concatenate([learn_members, learn_controls]), labels)
-    first, second = (model.predict_proba(rows)[:, 1] for rows in (members, controls))
-    return float(stats.mannwhitneyu(first, second, alternative="greater", method="asymptotic").pvalue)
-
-
-def _matrix(table: Table) -> Matrix:
-    return np.concatenate([table.numbers, table.codes.astype(np.float64)], axis=1)
+def _tested(learn_members: Table, learn_controls: Table, members: Table, controls: Table, rng: np.random.Generator) -> float:
+    model = Boosted.fit(learn_members, learn_controls, rng)
+    return float(stats.mannwhitneyu(model.score(members), model.score(controls), alternative="greater", method="asymptotic").pvalue)

@@ -28,6 +28,7 @@ MAX_POOL = 8_000
 LARGEST = 1e150
 SMALLEST = 1e-150
 HIDDEN = 0.001
+MOSTLY_MISSING = 0.99
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Evidence:
         synthetic: the table under attack.
         train: all rows that were trained on; only positive controls read it.
         names: the columns attacked, the numeric ones first, in the order of `Table`.
-        unreadable: columns of the synthetic table with more cells than in train that are no number or no listed
-            category: whatever is hidden there, no attack would see it.
+        unreadable: columns whose synthetic cells are no number, or more often than in train no listed category, and columns without a
+            value: whatever is hidden there, no attack would see it.
+        origin: the evidence that this one is with a leak planted; None where none is.
     """
 
     members: Table
@@ -86,6 +88,7 @@ class Evidence:
     train: Table
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    origin: Evidence | None = None
 
     @classmethod
     def collect(
@@ -131,17 +134,28 @@ class Evidence:
 
     def against(self, synthetic: Table) -> Evidence:
         """The same targets with another synthetic table: how positive controls are planted."""
-        return self._copied if synthetic is self.train else replace(self, synthetic=synthetic)
+        return self._copied if synthetic is self.train else replace(self, synthetic=synthetic, origin=self.real)
 
     @cached_property
     def _copied(self) -> Evidence:
         """One for all attacks whose control is a full copy: what is found out about it is found out once."""
-        return replace(self, synthetic=self.train)
+        return replace(self, synthetic=self.train, origin=self.real)
+
+    @property
+    def real(self) -> Evidence:
+        """The evidence as it was found, without a planted leak."""
+        return self.origin or self
 
     def equal_pools(self, rng: np.random.Generator) -> tuple[Table, Table]:
         """Members and controls cut at random to the size of the smaller pool."""
         size = min(len(self.members), len(self.controls))
         return tuple(t.take(rng.permutation(len(t))[:size]) for t in (self.members, self.controls))  # type: ignore[return-value]
+
+
+def read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table]:
+    """Read tables with one coding, the one under attack under the name "synthetic". Raises `BadInput` if one lacks a column."""
+    refuse(_faults(frames, schema, with_units=()))
+    return _read(frames, schema)
 
 
 def _faults(frames: Mapping[str, pd.DataFrame], schema: Schema, with_units: Sequence[str]) -> list[Fault]:
@@ -184,9 +198,23 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
 
 
 def _hides(synthetic: pd.DataFrame, train: pd.DataFrame, column: Column, decimal: str) -> bool:
-    """Whether the synthetic cells of a column are unreadable more often than those of train."""
-    shares = [_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train)]
-    return shares[0] > shares[1] + HIDDEN
+    """Whether cells of a column escape the attacks: synthetic cells that are no number, or unlisted more often than those of train; or a
+    column without any value in train, or without any in the synthetic table where train has some.
+
+    What is no number is seen by no attack, so train's being unreadable alike is no excuse: dates declared as numbers are copied unseen.
+    """
+    seen, trained = (_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train))
+    empty, usual = (_missing_share(frame[column.name], column, decimal) for frame in (synthetic, train))
+    return seen > (0.0 if column.is_number else trained) + HIDDEN or usual == 1.0 or (empty == 1.0 and usual < MOSTLY_MISSING)
+
+
+def _missing_share(cells: pd.Series, column: Column, decimal: str) -> float:
+    """The share of cells that hold no value; 0 of a table without rows, which is underpowered and not unreadable."""
+    if not len(cells):
+        return 0.0
+    if column.is_number:
+        return float(np.isnan(_numbers(cells, column, decimal)).mean())
+    return float(np.mean([text is None for text in read_text(cells, column)]))
 
 
 def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
@@ -201,8 +229,8 @@ def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
 
 
 def _folded(cells: pd.Series, column: Column, listed: Sequence[str]) -> tuple[pd.Series, Column, list[str]]:
-    """Texts without outer space and case: a copy is a copy in capitals too."""
-    folded = cells.astype(object).map(lambda cell: _fold(cell) if isinstance(cell, str) else cell)
+    """Texts, and True and False, without outer space and case: a copy is a copy in capitals too."""
+    folded = cells.astype(object).map(lambda cell: _fold(str(cell)) if isinstance(cell, str | bool) else cell)
     return folded, replace(column, missing=tuple(map(_fold, column.missing))), list(map(_fold, listed))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from attacks.distances import neighbours, spread
+from attacks.distances import neighbours_by_parts, spread
 from attacks.evidence import Evidence
 from attacks.scores import Scores
 
@@ -35,14 +35,14 @@ def confident_inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
 
     A tenth of each, not of all: where rows were copied all of the closest are members, and there would be nobody to compare with.
     """
-    far, n = neighbours(evidence).how_far_without, len(evidence.members)
+    far, n = neighbours_by_parts(evidence).how_far_without, len(evidence.members)
     close = np.concatenate([part <= np.quantile(part, CLOSEST, axis=0) for part in (far[:n], far[n:])])
     return Scores.by_column(np.where(close, _guessed(evidence), np.nan), evidence)
 
 
 def _guessed(evidence: Evidence) -> Floats:
     """Whether each cell of each target is that of its closest row by the other columns; missing is guessed as missing."""
-    rows, pool, synthetic = neighbours(evidence).without, evidence.pool, evidence.synthetic
+    rows, pool, synthetic = neighbours_by_parts(evidence).without, evidence.pool, evidence.synthetic
     numeric = pool.numbers.shape[1]
     guess = np.take_along_axis(synthetic.numbers, rows[:, :numeric], axis=0)
     near = np.abs(guess - pool.numbers) <= NEAR * spread(evidence)

@@ -2,70 +2,115 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 Single = npt.NDArray[np.float32]
 LANES = 256
 FAR = np.float32(1e30)
 
 
-def closest(targets: Single, columns: Single) -> Floats:
-    """min over rows y of sum over columns of min(|x - y|, 1), for each target x; infinite if there are no rows.
+@dataclass(frozen=True)
+class Scanned:
+    """What one pass over m rows tells of n targets, by the sum over columns of min(|x - y|, 1).
 
-    `targets` has shape (n, d), `columns` shape (d, m): one contiguous row a column, so each pass is a vector loop.
+    Attributes:
+        parts: the least distance by d + 2 sets of columns: all but column j, for each j; the first ones; the others. Shape (n, d + 2).
+        parts_at: the positions of the rows that are so close, the same shape; of equally close rows any one.
+        near: the k least distances by all columns, rising, shape (n, k); infinite where there are fewer rows.
+        near_at: the positions of these rows, the same shape; -1 where there are fewer.
+        row: the least distance of each row to a target, shape (m,).
+        row_at: the position of that target, shape (m,); of equally close ones the first.
     """
-    if not columns.shape[1]:
-        return np.full(len(targets), np.inf)
-    result: Any = _closest(targets, columns)
-    return np.asarray(result)
+
+    parts: Single
+    parts_at: Index
+    near: Single
+    near_at: Index
+    row: Single
+    row_at: Index
 
 
-def closest_by_parts(targets: Single, columns: Single, first: int) -> tuple[Single, npt.NDArray[np.int64]]:
-    """The closest row of each target, by the same distance summed over d + 3 sets of columns, in one pass over the rows.
+def scan(targets: Single, columns: Single, first: int, k: int) -> Scanned:
+    """All of it at once. `targets` has shape (n, d), `columns` shape (d, m): one contiguous row a column, so each pass is a vector loop.
 
-    The sets: all but column j, for each j; the first `first` columns; the others; all. Returns distances and positions of the rows, both of
-    shape (n, d + 3). Of rows that are equally close any one; `columns`, shape (d, m), has at least one row.
+    `first` says how many columns are the first ones. There is at least one row and one target.
     """
     rows = columns.shape[1]
-    padded = np.ascontiguousarray(np.take(columns, np.arange(-(-rows // LANES) * LANES) % rows, axis=1))
-    result: Any = _closest_by_parts(targets, padded, first)
-    return np.asarray(result[0]), np.asarray(result[1]) % rows
+    found: Any = _scan(targets, _whole_blocks(columns), first, k, rows)
+    parts, parts_at, near, near_at, row, row_at = map(np.asarray, found)
+    return Scanned(parts, parts_at % rows, np.where(near_at < 0, np.inf, near), near_at, row.ravel()[:rows], row_at.ravel()[:rows].astype(np.int64))
+
+
+def k_nearest(targets: Single, columns: Single, k: int) -> tuple[Single, Index]:
+    """The k least distances of each target by all columns, rising, and where those rows are; shapes (n, k), infinite and -1 past the last row."""
+    result: Any = _k_nearest(targets, _whole_blocks(columns), k, columns.shape[1])
+    near, at = map(np.asarray, result)
+    return np.where(at < 0, np.inf, near), at
+
+
+def _whole_blocks(columns: Single) -> Single:
+    """The rows, and the first ones again until the last block of LANES is full; none stay none."""
+    rows = columns.shape[1]
+    return np.ascontiguousarray(np.take(columns, np.arange(-(-rows // LANES) * LANES) % max(rows, 1), axis=1))
+
+
+@numba.njit(cache=True)
+def _insert(near: Any, at: Any, apart: Any, row: Any) -> None:
+    """Put a row into a rising list of the closest ones, whose last falls out."""
+    place = len(near) - 1
+    while place > 0 and near[place - 1] > apart:
+        near[place], at[place] = near[place - 1], at[place - 1]
+        place -= 1
+    near[place], at[place] = apart, row
 
 
 @numba.njit(cache=True, fastmath=True)
-def _closest(targets: Any, columns: Any) -> Any:
+def _k_nearest(targets: Any, columns: Any, k: Any, rows: Any) -> Any:
     n, d = targets.shape
-    m = columns.shape[1]
-    found = np.empty(n)
-    total = np.empty(m, dtype=np.float32)
+    near = np.full((n, k), FAR, dtype=np.float32)
+    at = np.full((n, k), -1, dtype=np.int64)
+    total = np.empty(LANES, dtype=np.float32)
     for i in range(n):
-        total[:] = 0.0
-        for j in range(d):
-            x = targets[i, j]
-            for k in range(m):
-                total[k] += min(abs(columns[j, k] - x), np.float32(1.0))
-        found[i] = total.min()
-    return found
+        for b in range(columns.shape[1] // LANES):
+            total[:] = np.float32(0.0)
+            for j in range(d):
+                x = targets[i, j]
+                for lane in range(LANES):
+                    total[lane] += min(abs(columns[j, b * LANES + lane] - x), np.float32(1.0))
+            lowest = FAR
+            for lane in range(LANES):
+                lowest = min(lowest, total[lane])
+            if lowest < near[i, k - 1]:
+                for lane in range(min(LANES, rows - b * LANES)):
+                    if total[lane] < near[i, k - 1]:
+                        _insert(near[i], at[i], total[lane], b * LANES + lane)
+    return near, at
 
 
 @numba.njit(cache=True, fastmath=True)
-def _closest_by_parts(targets: Any, columns: Any, first: Any) -> Any:
-    """Row k of each block of LANES rows competes in lane k only, so that every loop is a vector loop; the lanes are compared at the end,
-    and the winner is looked for in its lane. Written out: with a function for what is done thrice, it is nine times slower."""
+def _scan(targets: Any, columns: Any, first: Any, k: Any, rows: Any) -> Any:
+    """Row l of each block of LANES rows competes in lane l only, so that every loop is a vector loop; the lanes are compared at the end,
+    and the winner is looked for in its lane. Written out: with a function for what is done thrice, it is nine times slower.
+    The rows from `rows` on repeat the first ones to fill the last block."""
     n, d = targets.shape
     blocks = columns.shape[1] // LANES
-    found = np.empty((n, d + 3), dtype=np.float32)
-    places = np.empty((n, d + 3), dtype=np.int64)
-    part = np.empty((max(d, 3), LANES), dtype=np.float32)
+    parts = np.empty((n, d + 2), dtype=np.float32)
+    parts_at = np.empty((n, d + 2), dtype=np.int64)
+    near = np.full((n, k), FAR, dtype=np.float32)
+    near_at = np.full((n, k), -1, dtype=np.int64)
+    row = np.full((blocks, LANES), FAR, dtype=np.float32)
+    row_at = np.zeros((blocks, LANES), dtype=np.int32)
+    part = np.empty((max(d, 2), LANES), dtype=np.float32)
     total = np.empty(LANES, dtype=np.float32)
     left = np.empty(LANES, dtype=np.float32)
-    least = np.empty((d + 3, LANES), dtype=np.float32)
-    block = np.empty((d + 3, LANES), dtype=np.int32)
+    least = np.empty((d + 2, LANES), dtype=np.float32)
+    block = np.empty((d + 2, LANES), dtype=np.int32)
     for i in range(n):
         least[:] = FAR
         for b in range(blocks):
@@ -74,24 +119,34 @@ def _closest_by_parts(targets: Any, columns: Any, first: Any) -> Any:
                 if j == first:
                     left[:] = total
                 x = targets[i, j]
-                for k in range(LANES):
-                    part[j, k] = min(abs(columns[j, b * LANES + k] - x), np.float32(1.0))
-                    total[k] += part[j, k]
+                for lane in range(LANES):
+                    part[j, lane] = min(abs(columns[j, b * LANES + lane] - x), np.float32(1.0))
+                    total[lane] += part[j, lane]
             if first >= d:
                 left[:] = total
             for j in range(d):
-                for k in range(LANES):
-                    apart = total[k] - part[j, k]
-                    block[j, k] = b if apart < least[j, k] else block[j, k]
-                    least[j, k] = min(least[j, k], apart)
-            for k in range(LANES):
-                part[0, k], part[1, k], part[2, k] = left[k], total[k] - left[k], total[k]
-            for j in range(3):
-                for k in range(LANES):
-                    block[d + j, k] = b if part[j, k] < least[d + j, k] else block[d + j, k]
-                    least[d + j, k] = min(least[d + j, k], part[j, k])
-        for s in range(d + 3):
-            lane = np.argmin(least[s])
-            found[i, s] = least[s, lane]
-            places[i, s] = block[s, lane] * LANES + lane
-    return found, places
+                for lane in range(LANES):
+                    apart = total[lane] - part[j, lane]
+                    block[j, lane] = b if apart < least[j, lane] else block[j, lane]
+                    least[j, lane] = min(least[j, lane], apart)
+            for lane in range(LANES):
+                part[0, lane], part[1, lane] = left[lane], total[lane] - left[lane]
+            for j in range(2):
+                for lane in range(LANES):
+                    block[d + j, lane] = b if part[j, lane] < least[d + j, lane] else block[d + j, lane]
+                    least[d + j, lane] = min(least[d + j, lane], part[j, lane])
+            for lane in range(LANES):
+                row_at[b, lane] = i if total[lane] < row[b, lane] else row_at[b, lane]
+                row[b, lane] = min(row[b, lane], total[lane])
+            lowest = FAR
+            for lane in range(LANES):
+                lowest = min(lowest, total[lane])
+            if lowest < near[i, k - 1]:
+                for lane in range(min(LANES, rows - b * LANES)):
+                    if total[lane] < near[i, k - 1]:
+                        _insert(near[i], near_at[i], total[lane], b * LANES + lane)
+        for s in range(d + 2):
+            won = np.argmin(least[s])
+            parts[i, s] = least[s, won]
+            parts_at[i, s] = block[s, won] * LANES + won
+    return parts, parts_at, near, near_at, row, row_at

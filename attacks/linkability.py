@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.distances import neighbours
+from attacks.distances import neighbours_by_parts
 from attacks.evidence import Evidence
 from attacks.scores import Scores
 
 
 def linkability(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where a target is linked, else 0. Raises `UnanswerableError` without two columns or without synthetic rows."""
-    by_half = neighbours(evidence).by_half
+    by_half = neighbours_by_parts(evidence).by_half
     return Scores.split((by_half[:, 0] == by_half[:, 1]).astype(np.float64), evidence)

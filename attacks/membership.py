@@ -21,7 +21,6 @@ Floats = npt.NDArray[np.float64]
 BINS = 16
 MOST_CATEGORIES = 32
 SMOOTHING = 30.0
-DECILE = 0.9
 
 
 def membership(evidence: Evidence, rng: np.random.Generator) -> Scores:
@@ -33,14 +32,6 @@ def membership(evidence: Evidence, rng: np.random.Generator) -> Scores:
     reference = synthetic.refit(coding.encode(evidence.reference))
     targets = coding.encode(evidence.pool)
     return Scores.split(synthetic.log_density(targets) - reference.log_density(targets), evidence)
-
-
-def vulnerable(scores: Scores, evidence: Evidence) -> Scores:
-    """The same scores for the tenth of the targets farthest from the reference (Meeus et al. 2023), else NaN."""
-    from attacks.distances import closest_distance
-
-    far = closest_distance(evidence.pool, evidence.reference, evidence)
-    return Scores.split(np.where(far >= np.quantile(far, DECILE), scores.pooled, np.nan), evidence)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from attacks.statistics import Estimate
 
 Status = Literal["ok", "error", "underpowered", "not_applicable", "missing"]
 Role = Literal["required", "may_fail", "descriptive"]
+Knowledge = Literal["synthetic", "reference", "generator", "mechanism", "model"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Endpoint:
         seconds: wall time of the attack with its positive control.
         words: why the status is what it is, without any value of the data.
         column: which column the effect is of, where each was attacked by itself: that which decides.
+        knows: what the attacker has: the synthetic table, reference rows, the generator to run, what its mechanism measured, its model.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Endpoint:
     seconds: float = 0.0
     words: str = ""
     column: str | None = None
+    knows: tuple[Knowledge, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """JSON-ready: the contract's keys, and those that `from_document` needs."""
@@ -60,6 +63,7 @@ class Endpoint:
             "p_no_effect": _finite(e.p_null) if e else None,
             "words": self.words,
             "column": self.column,
+            "knows": list(self.knows),
         }
 
     @classmethod
@@ -84,6 +88,7 @@ class Endpoint:
             seconds=document["seconds"],
             words=document["words"],
             column=document["column"],
+            knows=tuple(document.get("knows", ())),
         )
 
 

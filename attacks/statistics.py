@@ -157,24 +157,52 @@ def least_excess(members: int, controls: int, confidence: float) -> float:
     return (_z(confidence) + _z(POWER)) * 0.5 * math.sqrt(1 / members + 1 / controls)
 
 
-def worst_excess(hits: Sequence[tuple[Floats, Floats]], tolerance: float, confidence: float) -> Estimate:
-    """The largest of k excesses: of members' and controls' hits, one pair for each.
+def worst(
+    measure: Callable[[Floats, Floats, float, float], Estimate], pairs: Sequence[tuple[Floats, Floats]], tolerance: float, confidence: float
+) -> Estimate:
+    """The largest of k effects, each measured on members' and controls' scores, one pair for each.
 
     All k upper bounds hold where the largest is stated, without correction, if none of k effects is above the tolerance (intersection-union);
     the lower bound and both p-values are corrected for having looked at k (Bonferroni).
     """
-    k = len(hits)
-    found = [excess(m, c, tolerance, confidence) for m, c in hits]
+    k = len(pairs)
+    found = [measure(m, c, tolerance, confidence) for m, c in pairs]
     proved = k * min(e.p for e in found) < 1 - confidence
     at = int(np.argmin([e.p for e in found]) if proved else np.argmax([e.upper for e in found]))
     return Estimate(
         effect=found[at].effect,
-        lower=max(excess(m, c, tolerance, 1 - (1 - confidence) / k).lower for m, c in hits),
+        lower=max(measure(m, c, tolerance, 1 - (1 - confidence) / k).lower for m, c in pairs),
         upper=max(e.upper for e in found),
         p=min(1.0, k * min(e.p for e in found)),
         p_null=min(1.0, k * min(e.p_null for e in found)),
         minimum_detectable=max(e.minimum_detectable for e in found),
         at=at,
+    )
+
+
+def share(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
+    """a / (a + b), a and b what a member and a control have on average of something counted (at least 0); shapes (n,), (m,).
+
+    One half if membership does not matter, whatever the sizes of the two sides. The variance is that between units, by the delta method
+    on the logit, log a - log b, and at least that of all units together, as it is under no effect: a unit that has much is one
+    accident. Half of what the one with the most has is added to either side, so that one unit alone is no proof.
+    """
+    n, m = len(members), len(controls)
+    both = np.concatenate([members, controls])
+    if not both.any():
+        return Estimate(0.5, 0.0, 1.0, 1.0, 1.0, 1.0)
+    more = float(both.max()) / 2
+    a, b = (float(members.sum()) + more) / n, (float(controls.sum()) + more) / m
+    null_error = float(both.std()) / float(both.mean()) * math.sqrt(1 / n + 1 / m)
+    error = max(math.hypot(float(members.std()) / a / math.sqrt(n), float(controls.std()) / b / math.sqrt(m)), null_error)
+    logit, reach = math.log(a / b), _z(confidence) * error
+    return Estimate(
+        effect=float(special.expit(logit)),
+        lower=float(special.expit(logit - reach)),
+        upper=float(special.expit(logit + reach)),
+        p=_upper_tail(logit - float(special.logit(tolerance)), error),
+        p_null=_upper_tail(logit, null_error),
+        minimum_detectable=float(special.expit((_z(confidence) + _z(POWER)) * null_error)),
     )
 
 

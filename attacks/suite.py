@@ -8,43 +8,49 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from attacks import controls, inference, linkability, membership, nearest, statistics
+from attacks import controls, density, inference, linkability, membership, nearest, statistics
 from attacks.claim import Claim, claim_p
+from attacks.classifier import classifier
 from attacks.evidence import MAX_POOL, Evidence, Table
-from attacks.policy import MAY_FAIL_ONLY, Policy
-from attacks.result import Endpoint, Role, Status
+from attacks.measures import AUC, EXCESS, RESIDUAL, SHARE, TPR, WORST_AUC, WORST_EXCESS, Measure
+from attacks.overlap import overlap
+from attacks.policy import Policy
+from attacks.result import Endpoint, Knowledge, Role, Status
 from attacks.scores import Floats, Scores, UnanswerableError
 from attacks.singling_out import singling_out
 from attacks.statistics import Estimate
+from attacks.targets import Score, among, by_group, holders_of_rare_categories, outliers
 from attacks.verdict import AuditFinding, Outcome, Reason, decide
+from dpsynth.errors import Fault, refuse
 from dpsynth.schema.schema import Schema
 
-FORMAT = 2
+FORMAT = 3
 DETECTED = 0.05
 LEAST_POOL = 1_000
 DISTANCE_WORK = 2e10
+WITH_REFERENCE: tuple[Knowledge, ...] = ("synthetic", "reference")
 NEEDED = ("anonymeter", "numba", "polars", "sklearn")
 
-Score = Callable[[Evidence, np.random.Generator], Scores]
+Found = TypeVar("Found")
 Plant = Callable[[Evidence, np.random.Generator], Table]
-Measure = Callable[[Scores, float, float], Estimate]
 
 
 @dataclass(frozen=True)
 class Attack:
-    """How to score targets, which leak the attack must be able to see, and what is read off the scores."""
+    """How to score targets, which leak the attack must be able to see, what is read off the scores, and what the attacker knows."""
 
     name: str
     score: Score
     plant: Plant
     measures: Mapping[str, Measure]
+    knows: tuple[Knowledge, ...] = ("synthetic",)
     needs_control: bool = True
 
 
@@ -93,6 +99,7 @@ def evaluate(
     seed: int | None = None,
     progress: Callable[[str], None] | None = None,
     audit: AuditFinding | None = None,
+    subgroups: Sequence[str] = (),
 ) -> Report:
     """Attack `synthetic`, which was made from `train`, and judge it by `policy`.
 
@@ -100,13 +107,14 @@ def evaluate(
     the generator; `reference` is what an attacker knows from elsewhere (without it half of the control stands
     in). `claim` is the (epsilon, delta) that the maker states. `seed=None` draws from the operating system.
     `progress` hears the name of each step. `audit` is what the build says of the code that made the table,
-    if it was ours. Raises `BadInput` for tables without the schema's columns and for faults of the policy; never
-    for what cells hold.
+    if it was ours. `subgroups` names categorical columns whose groups are attacked each by itself as well. Raises `BadInput`
+    for tables without the schema's columns and for faults of the policy; never for what cells hold.
     """
     started = time.perf_counter()
     rules = policy if isinstance(policy, Policy) else Policy.load(policy)
     tell = progress or (lambda step: None)
-    attacks = suite(rules)
+    refuse(_not_grouped(schema, subgroups))
+    attacks = suite(rules, subgroups)
     streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(len(attacks) + 4))
     tell("evidence")
     evidence = Evidence.collect(train, control, synthetic, schema, reference, next(streams), _pool(len(synthetic), len(schema.synthesised)))
@@ -118,8 +126,8 @@ def evaluate(
         endpoints += found
         scores |= {attack.name: score} if score else {}
     tell("tests")
-    endpoints += _described(evidence, scores, rules)
     tests = _tests(evidence, scores, claim, *streams) | {"audit": audit, "unreadable": list(evidence.unreadable)}
+    tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema.unit, evidence, scores))
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started
     return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)
@@ -129,22 +137,52 @@ def _sizes(evidence: Evidence) -> dict[str, int]:
     return {name: len(getattr(evidence, name)) for name in ("train", "members", "controls", "reference", "synthetic")}
 
 
-def suite(policy: Policy) -> tuple[Attack, ...]:
+def _not_grouped(schema: Schema, subgroups: Sequence[str]) -> Iterator[Fault]:
+    grouped = [c.name for c in schema.synthesised if not c.is_number]
+    for name in subgroups:
+        if name not in grouped:
+            yield Fault(
+                f"subgroups, {name!r}", "not a categorical column of the schema", f"name one of {', '.join(grouped) or 'none: there is none'}"
+            )
+
+
+def suite(policy: Policy, subgroups: Sequence[str] = ()) -> tuple[Attack, ...]:
     """The attacks, in the order they run."""
     guesses = policy.singling_out_guesses
     return (
-        Attack("exact_match", nearest.exact_match, controls.copies_of_rare_rows, {"exact_match": _excess}, needs_control=False),
-        Attack("rare_value", nearest.rare_value, controls.copies_of_rare_values, {"rare_value": _excess}),
-        Attack("membership", membership.membership, controls.unnoised_tree, {"membership_auc": _auc, "membership_tpr": _tpr}),
-        Attack("distance", nearest.distance, controls.noisy_copies, {"distance": _auc, "distance_tpr": _tpr}),
-        *(
-            Attack(f"singling_out_{mode}", singling_out(mode, guesses), controls.full_copy, {f"singling_out_{mode}": _residual})
-            for mode in ("univariate", "multivariate")
-        ),
-        Attack("linkability", linkability.linkability, controls.full_copy, {"linkability": _excess}),
-        Attack("attribute_inference", inference.inference, controls.full_copy, {"attribute_inference": _worst}),
-        Attack("attribute_inference_confident", inference.confident_inference, controls.full_copy, {"attribute_inference_confident": _worst}),
+        Attack("exact_match", nearest.exact_match, controls.copies_of_rare_rows, {"exact_match": EXCESS}, needs_control=False),
+        Attack("rare_value", nearest.rare_value, controls.copies_of_rare_values, {"rare_value": EXCESS}),
+        Attack("membership", membership.membership, controls.unnoised_tree, {"membership_auc": AUC, "membership_tpr": TPR}, WITH_REFERENCE),
+        Attack("distance", nearest.distance, controls.noisy_copies, {"distance": AUC, "distance_tpr": TPR}, WITH_REFERENCE),
+        _seeing_a_copy("singling_out_univariate", singling_out("univariate", guesses), RESIDUAL),
+        _seeing_a_copy("singling_out_multivariate", singling_out("multivariate", guesses), RESIDUAL),
+        _seeing_a_copy("linkability", linkability.linkability, EXCESS),
+        _seeing_a_copy("attribute_inference", inference.inference, WORST_EXCESS),
+        _seeing_a_copy("attribute_inference_confident", inference.confident_inference, WORST_EXCESS),
+        _seeing_a_copy("nndr", nearest.nndr, AUC),
+        _seeing_a_copy("adversarial_accuracy", nearest.adversarial_accuracy, EXCESS),
+        _seeing_a_copy("dcr_share", nearest.dcr_share, SHARE),
+        _seeing_a_copy("density_ratio", density.density_ratio, AUC, WITH_REFERENCE),
+        _seeing_a_copy("gen_lra", density.gen_lra, AUC, WITH_REFERENCE),
+        _seeing_a_copy("plagiarism", density.plagiarism, AUC, WITH_REFERENCE),
+        _seeing_a_copy("classifier", classifier, AUC, WITH_REFERENCE),
+        _seeing_a_copy("exact_match_outliers", among(outliers, nearest.exact_match), EXCESS),
+        _seeing_a_copy("distance_outliers", among(outliers, nearest.distance), AUC, WITH_REFERENCE),
+        _seeing_a_copy("distance_rare", among(holders_of_rare_categories, nearest.distance), AUC, WITH_REFERENCE),
+        _seeing_a_copy("membership_outliers", among(outliers, membership.membership), AUC, WITH_REFERENCE),
+        _seeing_a_copy("membership_rare", among(holders_of_rare_categories, membership.membership), AUC, WITH_REFERENCE),
+        *(_of_subgroups(subgroups) if subgroups else ()),
     )
+
+
+def _seeing_a_copy(name: str, score: Score, measure: Measure, knows: tuple[Knowledge, ...] = ("synthetic",)) -> Attack:
+    """An attack with one endpoint that must see a full copy."""
+    return Attack(name, score, controls.full_copy, {name: measure}, knows)
+
+
+def _of_subgroups(columns: Sequence[str]) -> Iterator[Attack]:
+    yield _seeing_a_copy("distance_subgroups", by_group(columns, nearest.distance), WORST_AUC, WITH_REFERENCE)
+    yield _seeing_a_copy("membership_subgroups", by_group(columns, membership.membership), WORST_AUC, WITH_REFERENCE)
 
 
 def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Generator) -> tuple[list[Endpoint], Scores | None]:
@@ -153,14 +191,14 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
     try:
         _require_targets(attack, evidence)
         scores = attack.score(evidence, rng)
-        measured = {name: measure(scores, policy.tolerance[name], policy.confidence) for name, measure in attack.measures.items()}
+        measured = {name: measure.of(scores, policy.tolerance.get(name), policy.confidence) for name, measure in attack.measures.items()}
         seen = _control_detected(attack, evidence, policy, rng)
     except UnanswerableError as reason:
         return _unmeasured(attack, policy, _status(reason), str(reason), started), None
     except Exception as error:
         return _unmeasured(attack, policy, "error", f"the attack broke ({type(error).__name__})", started), None
     seconds = time.perf_counter() - started
-    return [_endpoint(name, e, policy.tolerance[name], seen, seconds, scores) for name, e in measured.items()], scores.overall
+    return [_endpoint(name, e, attack, policy, seen, seconds, scores) for name, e in measured.items()], scores.overall
 
 
 def _require_targets(attack: Attack, evidence: Evidence) -> None:
@@ -173,42 +211,30 @@ def _require_targets(attack: Attack, evidence: Evidence) -> None:
 def _control_detected(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Generator) -> bool:
     """Whether the attack sees its planted leak, by any of its measures (Bonferroni)."""
     planted = attack.score(evidence.against(attack.plant(evidence, rng)), rng)
-    p = [measure(planted, policy.tolerance[name], policy.confidence).p_null for name, measure in attack.measures.items()]
+    p = [measure.of(planted, policy.tolerance.get(name), policy.confidence).p_null for name, measure in attack.measures.items()]
     return min(p) * len(p) < DETECTED
 
 
-def _endpoint(name: str, estimate: Estimate, tolerance: float, seen: bool, seconds: float, scores: Scores) -> Endpoint:
-    weak = not estimate.minimum_detectable < tolerance
+def _endpoint(name: str, estimate: Estimate, attack: Attack, policy: Policy, seen: bool, seconds: float, scores: Scores) -> Endpoint:
+    tolerance = policy.tolerance.get(name)
+    weak = tolerance is not None and not estimate.minimum_detectable < tolerance
     words = "the least tolerance that this many targets can certify is larger than the policy's" if weak else ""
     column = None if estimate.at is None else scores.columns[estimate.at]
-    return Endpoint(name, _role(name), "underpowered" if weak else "ok", estimate, tolerance, None, seen, seconds, words, column)
+    status: Status = "underpowered" if weak else "ok"
+    return Endpoint(name, _role(name, policy), status, estimate, tolerance, None, seen, seconds, words, column, attack.knows)
 
 
-def _role(name: str) -> Role:
-    return "may_fail" if name in MAY_FAIL_ONLY else "required"
+def _role(name: str, policy: Policy) -> Role:
+    return "required" if name in policy.required else "may_fail" if name in policy.tolerance else "descriptive"
 
 
 def _unmeasured(attack: Attack, policy: Policy, status: Status, words: str, started: float) -> list[Endpoint]:
-    seconds = time.perf_counter() - started
-    return [Endpoint(name, _role(name), status, None, policy.tolerance[name], None, None, seconds, words) for name in attack.measures]
+    seconds, of = time.perf_counter() - started, policy.tolerance
+    return [Endpoint(n, _role(n, policy), status, None, of.get(n), None, None, seconds, words, knows=attack.knows) for n in attack.measures]
 
 
 def _status(reason: UnanswerableError) -> Status:
     return "not_applicable" if reason.status == "not_applicable" else "underpowered"
-
-
-def _described(evidence: Evidence, scores: dict[str, Scores], policy: Policy) -> list[Endpoint]:
-    """Membership among the tenth of the people least like the others; says where to look, decides nothing."""
-    name = "membership_vulnerable"
-    if "membership" not in scores:
-        return []
-    started = time.perf_counter()
-    try:
-        scores[name] = membership.vulnerable(scores["membership"], evidence)
-        estimate = _auc(scores[name], 0.5, policy.confidence)
-    except Exception as error:
-        return [Endpoint(name, "descriptive", "error", words=type(error).__name__)]
-    return [Endpoint(name, "descriptive", "ok", estimate, seconds=time.perf_counter() - started)]
 
 
 def _tests(evidence: Evidence, scores: Mapping[str, Scores], claim: Claim | None, *streams: np.random.Generator) -> dict[str, Any]:
@@ -224,7 +250,7 @@ def _tests(evidence: Evidence, scores: Mapping[str, Scores], claim: Claim | None
     return tests
 
 
-def _attempt(test: Callable[[], float]) -> float | None:
+def _attempt(test: Callable[[], Found]) -> Found | None:
     try:
         return test()
     except Exception:
@@ -256,31 +282,3 @@ def _linear(pooled: Floats) -> list[Floats]:
 def _pool(synthetic: int, columns: int) -> int:
     """How many targets of a kind are attacked: all up to 8,000, fewer where a distance to each synthetic row would take minutes."""
     return int(np.clip(DISTANCE_WORK / max(synthetic * columns, 1), LEAST_POOL, MAX_POOL))
-
-
-def _auc(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    return statistics.auc(*_enough(scores), tolerance, confidence)
-
-
-def _tpr(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    return statistics.tpr_at_fpr(*_enough(scores), tolerance, confidence)
-
-
-def _excess(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    return statistics.excess(*scores.targets(), tolerance, confidence)
-
-
-def _worst(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    columns = zip(scores.members.T, scores.controls.T, strict=True)
-    return statistics.worst_excess([_enough(Scores(m, c)) for m, c in columns], tolerance, confidence)
-
-
-def _residual(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    return statistics.residual_risk(*_enough(scores), scores.guesses, tolerance, confidence)
-
-
-def _enough(scores: Scores) -> tuple[Floats, Floats]:
-    members, others = scores.targets()
-    if min(len(members), len(others)) < 2:
-        raise UnanswerableError("underpowered", "fewer than two members or controls to attack")
-    return members, others

@@ -26,6 +26,7 @@ from dpsynth.errors import BadInput, Fault
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 AuditFinding = Literal["passed", "failed", "missing"]
 
+ASKS_FOR_OVERLAP = 3  # the format of reports that say whether somebody is on both sides of the split
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
     "upper_bound": "hold back more units as controls, or lower epsilon",
@@ -39,6 +40,7 @@ NEXT = {
     "underpowered": "hold back more units as controls",
     "assay_failed": "the attack cannot see a planted leak in this data: hold back more units as controls",
     "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
+    "split_overlap": "give each table as what it is, split with a privacy unit on one side only (`dpsynth split`), a household being one",
     "no_control": "hold back a control table: `dpsynth split`",
 }
 
@@ -77,11 +79,13 @@ def decide(
     has_control: bool,
     audit: AuditFinding | None = None,
     unreadable: Sequence[str] = (),
+    overlap: Sequence[str] | None = (),
 ) -> Verdict:
     """Judge. A p-value that is None was not obtained, which can only count against a PASS.
 
     `unreadable` names columns in which the synthetic table holds what no attack can read. `audit` is what the build's
-    audit says of the code that made the table; None for a table that code of ours did not make.
+    audit says of the code that made the table; None for a table that code of ours did not make. `overlap` says how people are on
+    both sides of the split; None where that was not checked.
     """
     adjusted = _adjusted(endpoints)
     proofs = [
@@ -93,6 +97,7 @@ def decide(
     doubts = [
         *_controls_missing(has_control),
         *_split_biased(policy, blind_p, has_control),
+        *_split_overlaps(overlap),
         *_tests_missing(claim, claim_p, exchangeability_p, has_control),
         *_audit_missing(audit),
         *(Reason("missing_evidence", None, name, "cells of this column can be read by no attack", NEXT["unreadable"]) for name in unreadable),
@@ -118,6 +123,7 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             has_control=tests["has_control"],
             audit=tests["audit"],
             unreadable=tests["unreadable"],
+            overlap=tests["overlap"] if document["format"] >= ASKS_FOR_OVERLAP else (),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a report of attacks ({type(error).__name__})"
@@ -173,6 +179,12 @@ def _split_biased(policy: Policy, blind_p: float | None, has_control: bool) -> I
         yield _reason("split_biased", "blind", "members differ from controls without the synthetic table")
     elif blind_p is None and has_control:
         yield _reason("attack_failed", "blind", "the split was not checked")
+
+
+def _split_overlaps(overlap: Sequence[str] | None) -> Iterator[Reason]:
+    if overlap is None:
+        yield _reason("attack_failed", "overlap", "whether somebody is on both sides of the split was not checked")
+    yield from (_reason("split_overlap", None, words) for words in overlap or ())
 
 
 def _tests_missing(claim: Claim | None, claim_p: float | None, exchangeability_p: float | None, has_control: bool) -> Iterator[Reason]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NOT_IN_SCHEMA = "in the table but not in the schema"  # as `header_faults` says it
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 
@@ -50,7 +52,17 @@ def attack(words: Namespace) -> Reply:
     if out is not None and out.exists():
         raise BadInput(Fault(str(out), "exists already", "give a new folder"))
     frames = {name: source.rows() for name, source in tables.items()}
-    report = evaluate(frames["train"], frames.get("control"), frames["synthetic"], schema, frames.get("reference"), policy, claim, None, _say)
+    report = evaluate(
+        frames["train"],
+        frames.get("control"),
+        frames["synthetic"],
+        schema,
+        frames.get("reference"),
+        policy,
+        claim,
+        progress=_say,
+        subgroups=words.subgroup,
+    )
     document = report.document() | {"roc": roc_curves(report)}
     if out is not None:
         _write(out, document, frames)
@@ -76,8 +88,14 @@ def _tables(words: Namespace) -> tuple[dict[str, Any], Schema]:
     paths["synthetic"] = Path(words.synthetic)
     tables = {name: open_table(where, schema) for name, where in paths.items()}
     synthesised = schema.with_columns(schema.synthesised)
-    refuse(f for name, source in tables.items() for f in header_faults(source, synthesised if _lacks_ids(source, schema) else schema))
+    faults = ((name, f) for name, source in tables.items() for f in header_faults(source, synthesised if _lacks_ids(source, schema) else schema))
+    refuse(_to_leave_out(f) if name == "synthetic" and f.what == NOT_IN_SCHEMA else f for name, f in faults)
     return tables, schema
+
+
+def _to_leave_out(fault: Fault) -> Fault:
+    """A column that train does not have either can not be declared: other tools write an index."""
+    return replace(fault, instead="leave it out of the synthetic table (an index: to_csv(index=False)), for no attack would look at it")
 
 
 def _lacks_ids(source: Any, schema: Schema) -> bool:

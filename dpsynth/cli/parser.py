@@ -129,6 +129,7 @@ def _auditing(commands: Any) -> None:
     attack = _command(commands, "attack", "auditing:attack", "attack anybody's synthetic table and judge it")
     for option in ("split", "train", "control", "reference", "schema", "claim-epsilon", "claim-delta", "out"):
         attack.add_argument(f"--{option}")
+    attack.add_argument("--subgroup", action="append", default=[])
     audit = _command(commands, "audit", "auditing:audit", "how much a generator's own code leaks at least, from many runs on worst-case neighbours")
     audit.add_argument("generator")
     audit.add_argument("--epsilon", default="1")

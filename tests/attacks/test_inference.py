@@ -12,16 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import controls, statistics
-from attacks.distances import neighbours
+from attacks.distances import neighbours, spread
 from attacks.evidence import Evidence, Table
 from attacks.inference import confident_inference, inference
-from attacks.kernels import LANES, closest_by_parts
+from attacks.kernels import LANES, scan
 from attacks.linkability import linkability
-from attacks.scores import UnanswerableError
-from attacks.statistics import worst_excess
-from attacks.suite import Score, _worst
+from attacks.measures import WORST_EXCESS
+from attacks.scores import Scores, UnanswerableError
+from attacks.statistics import Estimate, excess, worst
+from attacks.targets import Score
 
 RNG = np.random.default_rng(0)
+
+
+def worst_of(scores: Scores, tolerance: float, confidence: float) -> Estimate:
+    return WORST_EXCESS.of(scores, tolerance, confidence)
 
 
 def table(rng: np.random.Generator, n: int, numbers: int = 2, codes: int = 3, spread: int = 4) -> Table:
@@ -45,7 +50,8 @@ def test_one_pass_equals_brute_force_on_every_set_of_columns(n: int, m: int, d: 
     x, y = (np.round(rng.normal(0, 1, (k, d)), 1).astype(np.float32) for k in (n, m))
     apart = np.minimum(np.abs(x[:, None] - y[None]), np.float32(1))
     sets = [[c for c in range(d) if c != j] for j in range(d)] + [list(range(first)), list(range(first, d)), list(range(d))]
-    far, rows = closest_by_parts(x, np.ascontiguousarray(y.T), first)
+    found = scan(x, np.ascontiguousarray(y.T), first, 3)
+    far, rows = np.column_stack([found.parts, found.near[:, 0]]), np.column_stack([found.parts_at, found.near_at[:, 0]])
     for s, columns in enumerate(sets):
         slow = apart[:, :, columns].sum(axis=2)
         assert np.allclose(far[:, s], slow.min(axis=1), atol=1e-5)
@@ -55,7 +61,7 @@ def test_one_pass_equals_brute_force_on_every_set_of_columns(n: int, m: int, d: 
 def test_a_guess_is_the_cell_of_the_row_that_is_closest_by_the_other_columns() -> None:
     e = evidence(1, 60)
     found, rows = inference(e, RNG).pooled, neighbours(e).without
-    unit = np.nanstd(np.concatenate([t.numbers for t in (e.pool, e.reference, e.synthetic)]), axis=0) / 2
+    unit = spread(e)
     for i in range(len(e.pool)):
         for j in range(2):
             a, b = e.pool.numbers[i, j], e.synthetic.numbers[rows[i, j], j]
@@ -73,14 +79,14 @@ def test_a_negative_number_is_not_guessed_by_any_guess() -> None:
 
 @pytest.mark.parametrize("score", [inference, confident_inference])
 def test_nothing_is_inferred_from_strangers_rows(score: Score) -> None:
-    p = [_worst(score(evidence(seed), RNG), 0.1, 0.95).p_null for seed in range(60)]
+    p = [worst_of(score(evidence(seed), RNG), 0.1, 0.95).p_null for seed in range(60)]
     assert sum(q < 0.05 for q in p) <= 9  # of 60 at a level of 5 %: more than 9 happen once in 1,000
 
 
 @pytest.mark.parametrize("score", [inference, confident_inference])
 def test_a_copy_is_seen(score: Score) -> None:
     e = evidence(3)
-    found = _worst(score(e.against(controls.full_copy(e, RNG)), RNG), 0.1, 0.95)
+    found = worst_of(score(e.against(controls.full_copy(e, RNG)), RNG), 0.1, 0.95)
     assert found.p_null < 1e-6 and found.lower > 0.1
 
 
@@ -92,7 +98,7 @@ def test_one_column_that_leaks_is_found_and_named() -> None:
     scores = inference(e.against(Table(e.members.numbers, codes)), RNG)
     m, c = scores.members.mean(axis=0), scores.controls.mean(axis=0)
     assert (m - c)[4] < 0.1 < (m - c)[:4].min()
-    assert scores.columns[_worst(scores, 0.1, 0.95).at or 0] != "c4"
+    assert scores.columns[worst_of(scores, 0.1, 0.95).at or 0] != "c4"
 
 
 def test_two_halves_are_linked_where_rows_were_copied_and_not_else() -> None:
@@ -128,7 +134,7 @@ def test_absurd_synthetic_rows_do_not_blind_the_distance(absurd: float) -> None:
     e = Evidence(members, others, reference, Table(near, others.codes), members, tuple("abcdef"))
     linked = linkability(e, RNG)
     assert linked.members.mean() - linked.controls.mean() > 0.5
-    assert _worst(inference(e, RNG), 0.1, 0.95).lower > 0.2
+    assert worst_of(inference(e, RNG), 0.1, 0.95).lower > 0.2
 
 
 def test_tiny_numbers_are_not_all_guessed() -> None:
@@ -142,8 +148,8 @@ def test_tiny_numbers_are_not_all_guessed() -> None:
 def test_what_decides_is_named_not_what_looks_largest() -> None:
     few = ((np.r_[np.ones(7), np.zeros(13)]), np.r_[np.ones(1), np.zeros(19)])
     many = ((np.r_[np.ones(1400), np.zeros(3600)]), np.r_[np.ones(600), np.zeros(4400)])
-    worst = worst_excess([few, many], 0.1, 0.95)
-    assert worst.at == 1 and worst.p < 0.05 and worst.effect < few[0].mean() - few[1].mean()
+    largest = worst(excess, [few, many], 0.1, 0.95)
+    assert largest.at == 1 and largest.p < 0.05 and largest.effect < few[0].mean() - few[1].mean()
 
 
 def test_the_rows_are_let_go_with_the_evidence() -> None:
@@ -160,8 +166,8 @@ def test_the_worst_of_several_covers_all_of_them() -> None:
     rng = np.random.default_rng(9)
     hits = [((rng.random(500) < 0.4).astype(float), (rng.random(300) < base).astype(float)) for base in (0.4, 0.2, 0.45)]
     each = [statistics.excess(m, c, 0.1, 0.95) for m, c in hits]
-    worst = worst_excess(hits, 0.1, 0.95)
-    assert worst.at == 1 and worst.effect == each[1].effect
-    assert worst.upper == max(e.upper for e in each)
-    assert worst.lower < each[1].lower
-    assert worst.p == min(1.0, 3 * each[1].p)
+    largest = worst(excess, hits, 0.1, 0.95)
+    assert largest.at == 1 and largest.effect == each[1].effect
+    assert largest.upper == max(e.upper for e in each)
+    assert largest.lower < each[1].lower
+    assert largest.p == min(1.0, 3 * each[1].p)

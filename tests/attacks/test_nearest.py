@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import nearest
+from attacks.distances import Surroundings, neighbours, surroundings
 from attacks.evidence import Evidence, Table
-from attacks.kernels import closest
+from attacks.kernels import LANES, k_nearest, scan
 from attacks.scores import UnanswerableError
+
+RNG = np.random.default_rng(0)
 
 
 def table(rng: np.random.Generator, n: int, spread: int = 4) -> Table:
@@ -28,29 +31,93 @@ def rows(t: Table) -> list[tuple[float, ...]]:
     return [tuple(r) for r in np.concatenate([np.nan_to_num(t.numbers, nan=-9), t.codes], axis=1).tolist()]
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(0, 2**31))
-def test_the_kernel_equals_brute_force(n: int, m: int, d: int, seed: int) -> None:
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 2 * LANES), st.integers(1, 6), st.integers(1, 25), st.integers(0, 2**31))
+def test_the_kernels_equal_brute_force(n: int, m: int, d: int, k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    x, y = (rng.normal(0, 1, (k, d)).astype(np.float32) for k in (n, m))
-    slow = np.minimum(np.abs(x[:, None] - y[None]), 1).sum(axis=2).min(axis=1)
-    assert np.allclose(closest(x, np.ascontiguousarray(y.T)), slow, atol=1e-5)
+    x, y = (np.round(rng.normal(0, 1, (size, d)), 1).astype(np.float32) for size in (n, m))
+    apart = np.minimum(np.abs(x[:, None] - y[None]), 1).sum(axis=2)
+    columns = np.ascontiguousarray(y.T)
+    whole = scan(x, columns, d // 2, k)
+    for near, at in ((whole.near, whole.near_at), k_nearest(x, columns, k)):
+        there = min(k, m)
+        assert np.allclose(near[:, :there], np.sort(apart, axis=1)[:, :there], atol=1e-5)
+        assert np.allclose(np.take_along_axis(apart, at[:, :there], axis=1), near[:, :there], atol=1e-5)
+        assert all(len(set(row)) == there for row in at[:, :there].tolist())
+        assert np.isinf(near[:, there:]).all() and (at[:, there:] == -1).all()
+    assert np.allclose(whole.row, apart.min(axis=0), atol=1e-5)
+    assert np.allclose(apart[whole.row_at, np.arange(m)], apart.min(axis=0), atol=1e-5)
+
+
+def apart(e: Evidence, x: Table, i: int, y: Table, k: int) -> float:
+    """The distance as it is defined, cell by cell."""
+    total = float((x.codes[i] != y.codes[k]).sum())
+    for j in range(x.numbers.shape[1]):
+        a, b = x.numbers[i, j], y.numbers[k, j]
+        total += float(np.isnan(a) != np.isnan(b)) if np.isnan(a) or np.isnan(b) else min(abs(a - b) / surroundings(e).scale.unit[j], 1)
+    return total / x.width
+
+
+def all_apart(e: Evidence, x: Table, y: Table) -> np.ndarray:
+    return np.array([[apart(e, x, i, y, k) for k in range(len(y))] for i in range(len(x))])
 
 
 def test_the_distance_equals_its_definition() -> None:
     e = evidence(np.random.default_rng(1))
-    every = np.concatenate([e.pool.numbers, e.reference.numbers, e.synthetic.numbers])
-    unit = np.nanstd(every, axis=0) / 2
+    assert np.allclose(surroundings(e).scale.unit, np.nanstd(e.pool.numbers, axis=0) / 2)
+    to_synthetic, to_reference = (np.sort(all_apart(e, e.pool, t), axis=1) for t in (e.synthetic, e.reference))
+    assert np.allclose(neighbours(e).near, to_synthetic[:, :20], atol=1e-5)
+    assert np.allclose(surroundings(e).to_reference, to_reference[:, :20], atol=1e-5)
+    assert np.allclose(nearest.distance(e, RNG).pooled, to_reference[:, 0] - to_synthetic[:, 0], atol=1e-5)
 
-    def apart(x: Table, i: int, y: Table, k: int) -> float:
-        total = float((x.codes[i] != y.codes[k]).sum())
-        for j in range(2):
-            a, b = x.numbers[i, j], y.numbers[k, j]
-            total += float(np.isnan(a) != np.isnan(b)) if np.isnan(a) or np.isnan(b) else min(abs(a - b) / unit[j], 1)
-        return total / 4
 
-    slow = [min(apart(e.pool, i, e.synthetic, k) for k in range(30)) for i in range(60)]
-    assert np.allclose(nearest.closest_distance(e.pool, e.synthetic, e), slow, atol=1e-5)
+def test_the_closest_others_leave_out_the_target_itself_and_not_its_equals() -> None:
+    e = evidence(np.random.default_rng(2), spread=2)
+    slow = all_apart(e, e.pool, e.pool)
+    np.fill_diagonal(slow, np.inf)
+    assert np.allclose(surroundings(e).to_others, np.sort(slow, axis=1)[:, :5], atol=1e-5)
+    assert (surroundings(e).to_others[:, 0] == 0).any()
+    crowd = Table(np.zeros((40, 1)), np.zeros((40, 0), dtype=np.int32))
+    assert (Surroundings(crowd, crowd).to_others == 0).all()
+
+
+def test_every_synthetic_row_has_one_vote_and_equal_targets_share_it() -> None:
+    e = evidence(np.random.default_rng(3), spread=2)
+    votes, slow = nearest.dcr_share(e, RNG).pooled, all_apart(e, e.pool, e.synthetic)
+    assert votes.sum() == pytest.approx(len(e.synthetic))
+    least, most = np.zeros(len(votes)), np.zeros(len(votes))
+    known = rows(e.pool)
+    equal = np.array([known.count(row) for row in known])
+    for k in range(len(e.synthetic)):
+        tied = np.isclose(slow[:, k], slow[:, k].min(), atol=1e-6)
+        most[tied] += 1 / equal[tied]
+        if len({known[i] for i in np.flatnonzero(tied)}) == 1:
+            least[tied] += 1 / equal[tied]
+    assert (least <= votes + 1e-9).all() and (votes <= most + 1e-9).all()
+    assert all(votes[i] == votes[k] for i in range(len(votes)) for k in range(len(votes)) if known[i] == known[k])
+
+
+def test_two_synthetic_rows_that_equal_the_target_are_no_evidence_for_the_ratio() -> None:
+    e = evidence(np.random.default_rng(4), spread=9)
+    slow = np.sort(all_apart(e, e.pool, e.synthetic), axis=1)
+    ratio = np.where(slow[:, 1] > 0, slow[:, 0] / np.where(slow[:, 1] > 0, slow[:, 1], 1), 1)
+    assert np.allclose(-nearest.nndr(e, RNG).pooled, ratio, atol=1e-4)
+    twice = e.against(e.members.then(e.members))
+    assert (nearest.nndr(twice, RNG).members == -1).all() and (nearest.distance(twice, RNG).members >= 0).all()
+    one = e.against(e.synthetic.take(np.arange(1)))
+    assert (nearest.nndr(one, RNG).pooled == 0).all()
+
+
+def test_the_synthetic_row_is_closer_than_any_other_person() -> None:
+    e = evidence(np.random.default_rng(5), spread=9)
+    slow, others = all_apart(e, e.pool, e.synthetic).min(axis=1), all_apart(e, e.pool, e.pool)
+    np.fill_diagonal(others, np.inf)
+    found, clear = nearest.adversarial_accuracy(e, RNG).pooled, np.abs(slow - others.min(axis=1)) > 1e-5
+    assert (found[clear] == (slow < others.min(axis=1))[clear]).all()
+    tied = e.against(e.pool)
+    alone = surroundings(tied).to_others[:, 0] > 0
+    halves = nearest.adversarial_accuracy(tied, RNG).pooled
+    assert (halves[alone] == 1).all() and set(halves[~alone].tolist()) <= {0.0, 1.0}
 
 
 def test_rare_rows_differ_in_two_columns_from_all_others() -> None:

@@ -111,3 +111,23 @@ def test_one_run_bound_keeps_its_level_and_refutes() -> None:
     assert one_run_p(1000, 100, 100, claim) < 1e-3
     assert one_run_p(1000, 100, 100, Claim(1.0, 0.5)) == 1.0
     assert one_run_p(10, 10, 0, claim) == 1.0
+
+
+def test_a_share_of_what_units_have_covers_though_few_units_have_most_of_it() -> None:
+    """2,000 tables in which a unit has a geometric number of votes, three in four none: the bounds miss as often as they say."""
+    rng = np.random.default_rng(8)
+
+    def votes(n: int) -> np.ndarray:
+        return (rng.random(n) < 0.25) * rng.geometric(0.1, n).astype(float)
+
+    found = [s.share(votes(600), votes(200), 0.57, 0.95) for _ in range(RUNS)]
+    missed_above, missed_below, alarms = (sum(f) for f in zip(*((e.upper < 0.5, e.lower > 0.5, e.p_null < 0.05) for e in found), strict=True))
+    assert max(missed_above, missed_below, alarms) < RUNS * 0.05 + 5.5 * (RUNS * 0.05 * 0.95) ** 0.5
+    assert s.share(votes(600) * 4, votes(200), 0.57, 0.95).lower > 0.57
+
+
+def test_a_share_of_nothing_bounds_nothing() -> None:
+    nothing = s.share(np.zeros(50), np.zeros(20), 0.57, 0.95)
+    assert (nothing.lower, nothing.upper) == (0, 1) and nothing.p > 0.05 and nothing.minimum_detectable == 1
+    alone = s.share(np.r_[40.0, np.zeros(49)], np.zeros(20), 0.57, 0.95)
+    assert alone.lower < 0.57 < alone.upper and alone.p > 0.05

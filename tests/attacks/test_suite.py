@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import attacks
-from attacks import membership, suite
+from attacks import suite
 from attacks.evidence import Evidence
 from attacks.scores import Scores
 from dpsynth.errors import BadInput
@@ -49,7 +49,7 @@ def passed(nhanes: Split) -> attacks.Report:
 
 def test_a_fresh_real_sample_passes(passed: attacks.Report) -> None:
     assert passed.verdict == "PASS", passed.reasons
-    assert {e.name for e in passed.endpoints} >= set(passed.policy.tolerance)
+    assert {e.name for e in passed.endpoints} >= set(passed.policy.tolerance) - {"distance_subgroups"}
 
 
 def test_replay_agrees_and_the_document_is_json(passed: attacks.Report) -> None:
@@ -130,7 +130,7 @@ def test_a_dead_attack_is_inconclusive(nhanes: Split, monkeypatch: pytest.Monkey
         return Scores(np.full(len(evidence.members), value), np.full(len(evidence.controls), value), 2000)
 
     whole = suite.suite
-    monkeypatch.setattr(suite, "suite", lambda p: tuple(replace(a, score=score) if a.name == name else a for a in whole(p)))
+    monkeypatch.setattr(suite, "suite", lambda *p: tuple(replace(a, score=score) if a.name == name else a for a in whole(*p)))
     report = judge(nhanes, nhanes.fresh)
     assert report.verdict == "INCONCLUSIVE"
     assert "SECRET" not in json.dumps(report.document())
@@ -201,11 +201,15 @@ def test_no_cell_is_in_the_document(small: Split) -> None:
     assert "TOKEN" not in json.dumps(report.document())
 
 
-def test_the_vulnerable_are_a_tenth_of_the_pool(nhanes: Split) -> None:
-    evidence = Evidence.collect(nhanes.train, nhanes.control, nhanes.fresh, nhanes.schema, nhanes.reference, np.random.default_rng(0))
-    scores = membership.membership(evidence, np.random.default_rng(0))
-    picked = membership.vulnerable(scores, evidence).pooled
-    assert abs(np.isfinite(picked).mean() - 0.1) < 0.02
+def test_named_groups_are_targets_and_only_of_categories(small: Split) -> None:
+    report = judge(small, small.train, subgroups=("class",))
+    grouped = {e.name: e for e in report.endpoints if e.name.endswith("subgroups")}
+    assert grouped["distance_subgroups"].role == "may_fail" and grouped["membership_subgroups"].role == "descriptive"
+    assert grouped["distance_subgroups"].control_detected and {e.column for e in grouped.values()} == {"class"}
+    assert ("tolerance_exceeded", "distance_subgroups") in codes(report)
+    for name in ("x", "nobody"):
+        with pytest.raises(BadInput, match=name):
+            judge(small, small.fresh, subgroups=(name,))
 
 
 def test_nothing_is_missing_here() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from attacks.claim import Claim
-from attacks.policy import MAY_FAIL_ONLY, Policy
+from attacks.policy import MAY_FAIL_ONLY, REQUIRED, Policy
 from attacks.result import Endpoint
 from attacks.statistics import Estimate
-from attacks.verdict import Verdict, decide
+from attacks.verdict import Verdict, decide, replay
 from dpsynth.errors import BadInput
 
 POLICY = Policy.load("partner-contract")
@@ -111,3 +111,30 @@ def test_split_and_control() -> None:
 
 def test_fail_comes_before_inconclusive() -> None:
     assert judge(exchangeability_p=0.001, blind_p=1e-4, has_control=False).outcome == "FAIL"
+
+
+@pytest.mark.parametrize("name", MAY_FAIL_ONLY)
+def test_what_may_only_fail_a_table_blocks_a_pass_if_it_broke_or_was_blind_and_not_if_it_was_weak(name: str) -> None:
+    changes: dict[str, dict[str, object]] = {
+        "PASS": {"status": "underpowered"},
+        "INCONCLUSIVE": {"control_detected": False},
+        "FAIL": {"estimate": Estimate(0.9, 0.8, 0.95, 1e-6, 0.0, 0.01)},
+    }
+    for outcome, change in changes.items():
+        assert judge({name: replace(good()[name], **change)}).outcome == outcome  # type: ignore[arg-type]
+    assert judge({name: replace(good()[name], status="error", estimate=None)}).outcome == "INCONCLUSIVE"
+    assert judge({name: replace(good()[name], role="descriptive", control_detected=False, tolerance=None)}).outcome == "PASS"
+
+
+def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_with_it() -> None:
+    """Version 2 of a policy knew two endpoints that may only fail a table, and no report said what an attacker knows."""
+    known = (*REQUIRED, "distance", "attribute_inference_confident")
+    lines = [line for line in POLICY.text.splitlines() if line.split(" = ")[0] in known or line.split(" = ")[0] not in MAY_FAIL_ONLY]
+    policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
+    attacks = [{k: v for k, v in e.document().items() if k != "knows"} for name, e in good().items() if name in known]
+    tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": []}
+    document = {"format": 2, "attacks": attacks, "claim": {"epsilon": 1.0, "delta": 1e-9}, "tests": tests}
+    assert set(policy.tolerance) == set(known) and replay(document, policy).outcome == "PASS"
+    assert replay(document | {"attacks": attacks[1:]}, policy).outcome == "INCONCLUSIVE"
+    with pytest.raises(BadInput):
+        replay(document | {"format": 3}, policy)

@@ -1,0 +1,105 @@
+"""Somebody on both sides of the split is noticed; a fair split of different people never."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attacks.evidence import Evidence
+from attacks.overlap import shared_rows, shared_units
+from dpsynth.schema import Schema
+
+COLUMNS = [
+    {"name": "x", "type": "continuous", "bounds": [-9, 9], "bounds_basis": "judgement"},
+    {"name": "age", "type": "integer", "bounds": [0, 99], "bounds_basis": "judgement"},
+    {"name": "class", "type": "categorical", "categories": list("abcdef"), "categories_basis": "publisher"},
+]
+ROWS = Schema.from_dict({"name": "rows", "privacy_unit": {"unit": "row"}, "columns": COLUMNS})
+HOUSES = Schema.from_dict(
+    {
+        "name": "houses",
+        "privacy_unit": {"unit": "household", "columns": ["town", "house"], "max_rows": 9},
+        "columns": [{"name": "town", "type": "id"}, {"name": "house", "type": "id"}, *COLUMNS],
+    }
+)
+
+
+def people(seed: int, n: int, digits: int = 2) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x, age = np.round(rng.normal(size=n), digits), rng.integers(0, 100, n)
+    return pd.DataFrame({"x": x.astype(str), "age": age.astype(str), "class": rng.choice([*"abcdef", ""], n)})
+
+
+def evidence(train: pd.DataFrame, control: pd.DataFrame, reference: pd.DataFrame | None = None) -> Evidence:
+    return Evidence.collect(train, control, people(99, 50), ROWS, reference, np.random.default_rng(0))
+
+
+def with_rows_of(train: pd.DataFrame, control: pd.DataFrame, share: float) -> pd.DataFrame:
+    copied = round(share * len(control))
+    return pd.concat([train.iloc[:copied], control.iloc[copied:]], ignore_index=True)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2])
+@pytest.mark.parametrize("n", [60, 1_000])
+def test_a_fair_split_is_never_an_overlap(digits: int, n: int) -> None:
+    """40 splits at a level of 2e-4 each, with hardly any like rows (2 digits) and with many (none)."""
+    for seed in range(40 if n < 100 else 10):
+        whole = people(seed, n, digits)
+        assert not shared_rows(evidence(whole[: n // 2], whole[n // 2 : 3 * n // 4], whole[3 * n // 4 :]))
+
+
+@pytest.mark.parametrize("part", ["control", "reference"])
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_held_out_rows_that_were_trained_on_are_found(part: str, share: float) -> None:
+    for seed in range(20):
+        train, control, reference = (people(100 * seed + k, n) for k, n in enumerate((1_000, 400, 400)))
+        if part == "control":
+            control = with_rows_of(train, control, share)
+        else:
+            reference = with_rows_of(train, reference, share)
+        assert shared_rows(evidence(train, control, reference)), seed
+
+
+def test_an_overlap_is_found_where_like_rows_are_common() -> None:
+    train, control = people(1, 1_500, 0), people(2, 800, 0)
+    assert not shared_rows(evidence(train, control))
+    assert shared_rows(evidence(train, with_rows_of(train, control, 0.4)))
+
+
+def test_people_with_several_like_rows_split_by_row_are_found() -> None:
+    """Such a split is fair to rows, so that pairs fall on both sides as by lot."""
+    twice = pd.concat([people(3, 600)] * 2).sample(frac=1, random_state=1)
+    assert shared_rows(evidence(twice[:700], twice[700:]))
+
+
+def test_a_trace_of_noise_or_another_order_hides_no_overlap() -> None:
+    train = people(4, 800)
+    noisy = train.assign(x=[repr(float(x) * (1 + 1e-7)) for x in train["x"]])[::-1]
+    assert shared_rows(evidence(train, noisy[:300]))
+
+
+def test_a_household_on_both_sides_is_found_by_its_id() -> None:
+    numbers = [str(i) for i in range(300)]
+    frames = [people(k, 300).assign(town="T", house=[f"{k}-{i}" for i in numbers]) for k in range(3)]
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ()
+    frames[2].loc[7, "house"] = "0-7"
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ("reference",)
+    elsewhere = frames[2].assign(town="U")
+    assert shared_units(frames[0], {"control": elsewhere}, HOUSES.unit) == ()
+
+
+def test_ids_are_compared_as_they_are_written_and_absent_ones_not_at_all() -> None:
+    train = people(1, 3).assign(town=["T", None, ""], house=["1", "2", "3"])
+    other = people(2, 3).assign(town=["T", None, ""], house=[1, "2", "3"])
+    assert shared_units(train, {"control": other}, HOUSES.unit) == ("control",)
+    numbers = train.assign(town="T", house=[1.0, 2.0, None])
+    assert shared_units(numbers, {"control": other.assign(town="T", house="1")}, HOUSES.unit) == ("control",)
+    assert shared_units(train[1:], {"control": other[1:]}, HOUSES.unit) == ()
+    assert shared_units(train, {"reference": people(3, 5)}, HOUSES.unit) == ()
+    assert shared_units(train, {"control": train}, ROWS.unit) == ()
+
+
+def test_nothing_to_compare_is_no_overlap() -> None:
+    assert not shared_rows(evidence(people(1, 50), people(1, 0)))
+    assert not shared_rows(evidence(people(1, 0), people(1, 50)))
