@@ -1,0 +1,1 @@
+"""Generators that train by noised gradients."""
