@@ -44,7 +44,7 @@ WORTH_A_PAIR = 1.0
 ROWS_A_STEP, LEAST_STEPS, MOST_STEPS = 32, 16, 600
 BATCH, CLIP, FAKES = 512, 1.0, 4
 LATENT, HIDDEN, CRITIC = 32, (128, 128), 64
-MADE, WARM_UP, TURNS = 256, 150, 1
+MADE, WARM_UP, TURNS = 256, 0.25, 1
 LEARNS, CRITIC_LEARNS, ADVERSARIAL = 2e-3, 1e-3, 0.1
 TEMPERATURE = 0.5
 TURNS_OF_POWER = 3
@@ -157,19 +157,20 @@ class _Pair:
     def learn(self, table: PrivateTable, attributes: Sequence[Attribute], total: float) -> None:
         maker = torch.optim.Adam(self.maker.parameters(), LEARNS, betas=(0.5, 0.9))
         critic = torch.optim.Adam(self.critic.parameters(), CRITIC_LEARNS, betas=(0.5, 0.9))
-        for _ in range(WARM_UP):
+        left = table.left
+        plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, total, BATCH, steps_for(total))
+        for _ in range(math.ceil(WARM_UP * plan.steps)):
             self._improve(maker, 0.0)
-        plan = plan_for(table.left.amount * SAFE, table.left.event_delta * SAFE, total, BATCH, steps_for(total))
-        declared = max(total, 2 / plan.rate)
         for _ in table.train(
             self.critic,
             self._loss,
             attributes,
             plan,
-            delta=table.left.event_delta * SAFE,
+            delta=left.event_delta * SAFE,
             clip=CLIP,
-            declared=declared,
+            declared=max(total, 2 / plan.rate),
             keep=[self.maker, maker, critic],
+            saying=self._standing,
         ):
             critic.step()
             self._hold()
@@ -189,8 +190,7 @@ class _Pair:
 
     def _rows(self, given: Tensor, label: Tensor | None, chance: Tensor) -> Tensor:
         """Rows as shares of codes, nearly one for each column, by Gumbel-softmax; the label as it is given."""
-        logits = self.maker(given if label is None else torch.cat([given, label], dim=-1))
-        noisy = (logits - torch.log(-torch.log(chance.clamp(1e-6, 1 - 1e-6)))) / TEMPERATURE
+        noisy = (self._logits(given, label) - torch.log(-torch.log(chance.clamp(1e-6, 1 - 1e-6)))) / TEMPERATURE
         return self._columns(noisy, label)
 
     def _columns(self, logits: Tensor, label: Tensor | None) -> Tensor:
@@ -201,9 +201,8 @@ class _Pair:
 
     def _improve(self, optimiser: torch.optim.Optimizer, adversarial: float) -> None:
         """A step of the generator: towards what the critic takes for real, and towards the released marginals. It reads no rows."""
-        given = torch.randn(MADE, LATENT, device=self.device, generator=self.chance)
-        label = self._drawn_labels()
-        logits = self.maker(given if label is None else torch.cat([given, label], dim=-1))
+        given, label = self._given()
+        logits = self._logits(given, label)
         loss = self._distance(self._columns(logits, label))
         if adversarial:
             chance = torch.rand(logits.shape, device=self.device, generator=self.chance)
@@ -212,6 +211,19 @@ class _Pair:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         self.critic.zero_grad()
+
+    def _standing(self) -> str:
+        """How far made-up rows are from the released marginals, in words."""
+        given, label = self._given()
+        with torch.no_grad():
+            return f"rows made are {float(self._distance(self._columns(self._logits(given, label), label))):.3f} from the released marginals"
+
+    def _given(self) -> tuple[Tensor, Tensor | None]:
+        return torch.randn(MADE, LATENT, device=self.device, generator=self.chance), self._drawn_labels()
+
+    def _logits(self, given: Tensor, label: Tensor | None) -> Tensor:
+        logits: Tensor = self.maker(given if label is None else torch.cat([given, label], dim=-1))
+        return logits
 
     def _drawn_labels(self) -> Tensor | None:
         if self.label is None:

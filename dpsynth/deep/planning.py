@@ -1,6 +1,6 @@
 """How many steps, of which rate, with how much noise: from released numbers and the budget alone.
 
-A rate is a power of a half and the steps follow from the size of the table in powers of two, so that tables of about the same size have the
+A rate is a power of a half, at most a half, and the steps follow from the size of the table in powers of two, so that tables of about the same size have the
 same plan: solving for its noise takes a second, and is remembered.
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 
 from dpsynth.errors import BadInput, Fault
-from dpsynth.privacy.currency import Currency
-from dpsynth.privacy.dpsgd import MOST_SIGMA, ROUNDING, Plan, cost_of, mu_of, sigma_of
+from dpsynth.privacy.dpsgd import MOST_SIGMA, ROUNDING, Plan, mu_of, sigma_of
 
 LEAST_RATE = 2.0**-10
 SAFE = 1 - 1e-9
@@ -26,7 +25,7 @@ def plan_for(amount: float, delta: float, units: float, batch: float, steps: int
     Raises:
         BadInput: it does not carry a single step.
     """
-    rate = 2.0 ** -max(0.0, min(round(math.log2(max(units, 1.0) / batch)), -math.log2(LEAST_RATE)))
+    rate = 2.0 ** -max(1.0, min(round(math.log2(max(units, 1.0) / batch)), -math.log2(LEAST_RATE)))
     most = math.floor(delta / ROUNDING / 2)
     taken = min(steps, most)
     while taken >= 1:
@@ -46,7 +45,3 @@ def carries_a_step(amount: float, delta: float) -> bool:
 
 def too_small() -> BadInput:
     return BadInput(Fault("epsilon", "too small for one step of training", "ask for more, or take a generator that counts: mst, aim"))
-
-
-def fits(plan: Plan, amount: float, delta: float, currency: Currency) -> bool:
-    return cost_of(plan, delta, currency).amount <= amount

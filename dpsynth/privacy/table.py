@@ -106,6 +106,7 @@ class PrivateTable:
         self._counted: Tally | None = None
         self._coded: tuple[Clique, Units] | None = None
         self.events: list[dict[str, Any]] = []
+        self.progress: Callable[[str], None] = _silent
 
     @property
     def rows_per_unit(self) -> int:
@@ -220,6 +221,7 @@ class PrivateTable:
         clip: float,
         declared: float,
         keep: Sequence[Remembered] = (),
+        saying: Callable[[], str] | None = None,
     ) -> Iterator[Step]:
         """Take the plan's steps: in each, the parameters' `.grad` are the noised sum of clipped gradients over `plan.rate * declared`.
 
@@ -231,6 +233,7 @@ class PrivateTable:
             clip: the norm to which each unit's gradient is clipped.
             declared: how many units the table is taken to have, a public or a released number.
             keep: whatever else, beside the network, has to be as it was when a killed run is resumed.
+            saying: a few words on how it goes, made of what reads no rows, for those who watch `progress`.
 
         Raises:
             BadInput: `require_rowwise` refuses, or the declared units make no batch of one; nothing was spent.
@@ -246,7 +249,10 @@ class PrivateTable:
         words = f"{plan.steps:,} steps, each of a unit with probability {plan.rate:.4g}, noise of {plan.sigma:.4g} clipping norms"
         exactly = [plan.rate, plan.sigma, plan.steps, delta, clip, declared]
         question = {"train": words, "plan": exactly, "of": _names(attributes), "sizes": [a.size for a in attributes]}
-        self._ask(question, cost_of(plan, delta, self.currency), lambda: True)
+        cost = cost_of(plan, delta, self.currency)
+        self._ask(question, cost, lambda: True)
+        epsilon = self.currency.epsilon_of(min(9 * delta, 0.5), cost.amount)
+        clock = training.Clock(plan.steps, epsilon)
         place, states = self._answers.beside(checkpoint.NAME), [network, *keep]
         resumed = False
         for block in training.blocks_of(plan.steps, BLOCKS):
@@ -259,6 +265,7 @@ class PrivateTable:
                 resumed = False
             checkpoint.save(place, states)
             self._answers.record(spent, True)
+            self.progress(clock.words(block.start, saying() if saying else ""))
             for number in block:
                 self._put_gradients(network, loss, attributes, plan, clip, declared)
                 yield training.Step(number + 1, plan.steps)
@@ -402,6 +409,10 @@ def _require_candidate(clique: Clique, reference: Counts, weight: int, penalty: 
         raise ValueError(f"a weight is a whole number from 1 to {MAX_WEIGHT}, a penalty a whole number")
     if int(weight) * np.abs(reference.astype(float)).sum() > MAX_SCORE or abs(int(penalty)) > MAX_SCORE:
         raise ValueError("a reference or a penalty so large that its score might wrap")
+
+
+def _silent(words: str) -> None:
+    return None
 
 
 def _require_batch(plan: Plan, clip: float, declared: float) -> None:

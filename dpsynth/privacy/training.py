@@ -30,6 +30,8 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,12 +47,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpsynth.errors import BadInput, Fault, refuse
 
-Loss = Callable[[nn.Module, Tensor], Tensor]
+Loss = Callable[[Any, Tensor], Tensor]
 Gradients = dict[Tensor, Tensor]  # for each parameter
 Whole = npt.NDArray[np.int64]
 CLOSE = 1e-5
 MOST_ROWS = 4096
 TRIED_ROWS, TOLERANCE = 6, 1e-3
+_ALONE = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +130,8 @@ def is_finite(network: nn.Module) -> bool:
 
 @contextmanager
 def chance(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's global generator seeded, and put back afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    """torch's global generator seeded, and put back afterwards; by one thread at a time, for all share it."""
+    with _ALONE, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
@@ -424,6 +427,19 @@ class Step:
 
     number: int
     steps: int
+
+
+class Clock:
+    """Says how far a training is, from steps and the time since it began here."""
+
+    def __init__(self, steps: int, epsilon: float):
+        self._steps, self._epsilon = steps, epsilon
+        self._began: tuple[float, int] | None = None
+
+    def words(self, taken: int, more: str) -> str:
+        began, first = self._began = self._began or (time.monotonic(), taken)
+        left = f", {(time.monotonic() - began) * (self._steps - taken) / (taken - first):.0f} s left" if taken > first else ""
+        return f"train: step {taken + 1:,} of {self._steps:,}, planned for epsilon {self._epsilon:.3g}{left}" + (f"; {more}" if more else "")
 
 
 def blocks_of(steps: int, most: int) -> list[range]:

@@ -27,7 +27,7 @@ from dpsynth.synthesizers import Generator, Model
 from dpsynth.synthesizers.answer import Answer
 
 EPSILON, DELTA, RUNS = 1.0, 1e-2, 1000
-ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers")
+ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers", "deep")
 FINDINGS = "audits.json"
 
 COLUMNS = [
@@ -49,6 +49,10 @@ def audit_generator(
     kind: type[Generator], runs: int = RUNS, epsilon: float = EPSILON, delta: float = DELTA, progress: Callable[[str], None] | None = None
 ) -> Audit:
     """Run the generator `runs` times on each of two neighbouring tables and bound its mu from below."""
+    if kind.trains:
+        from dpsynth.releasing.audited_training import audit_trained
+
+        return audit_trained(kind, runs, epsilon, delta)
     generator = kind(epsilon, delta)
     looks: list[dict[str, Floats]] = []
     for name, frame in zip(("without the row", "with the row"), neighbours(), strict=True):
