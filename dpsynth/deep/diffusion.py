@@ -35,7 +35,7 @@ from dpsynth.synthesizers.source import Arrays, Codes
 
 Floats = npt.NDArray[np.float64]
 HIDDEN, TIMES, MOST_STEPS = 64, 6, 512
-POOL, LEAST_POOL = 2, 1000
+LEAST_POOL = 1000
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class Diffused:
         return self._weighed(rows, rng, names, lambda weights, n, chance: chance.choice(len(weights), n, p=weights))
 
     def _weighed(self, rows: int, rng: np.random.Generator, names: Sequence[str], choose: Any) -> Codes:
-        """Out of more rows than asked for, those that have the margins."""
+        """As many rows as asked for, or more, some taken twice and some not at all so that they have the margins."""
         weighed = np.empty((rows, len(self.sizes)), dtype=np.min_scalar_type(max(self.sizes)))
         for start in range(0, rows, BLOCK):
             block = weighed[start : start + BLOCK]
-            pool = self.made(max(POOL * len(block), LEAST_POOL), rng)
+            pool = self.made(max(len(block), LEAST_POOL), rng)
             block[:] = pool[choose(_weights(pool, self.margins), len(block), rng)]
         return weighed[:, [self.names.index(n) for n in names]]
 
