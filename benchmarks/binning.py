@@ -117,9 +117,7 @@ def _run(schema: Schema, told: Schema, frame: pd.DataFrame, way: str, generator:
         table._open().charge(Cost.measured(GDP, Fraction(part * len(numbers))))
     attributes = tuple(public_attribute(cuts.get(c.name, c)) for c in told.synthesised)
     fitted = GENERATORS[generator](EPSILON, DELTA)._measure(table, attributes)
-    from dpsynth.graphical import sample
-
-    made = fitted.codec.decode(sample(fitted.graphical, len(real), rng, fitted.codec.names), rng)
+    made = fitted.codec.decode(fitted.source.sample(len(real), rng, fitted.codec.names), rng)
     return (fmean(bins_of(c).bins for c in cuts.values()), *_errors(schema, real, made))
 
 

@@ -40,6 +40,10 @@ class BudgetExceeded(DpsynthError):
     exit_code = 5
 
 
+class Diverged(DpsynthError):
+    """A training run ended in parameters that are no numbers. Its charge stays; there is no model."""
+
+
 class VerificationFailed(DpsynthError):
     """A bundle, a ledger or a signature is not what it says it is."""
 

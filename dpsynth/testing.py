@@ -11,7 +11,7 @@ from dpsynth.privacy.table import PrivateTable, single_use
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dpsynth.privacy.noise import Counts
+    from dpsynth.privacy.noise import Counts, Floats
     from dpsynth.schema import Schema
 
 
@@ -29,6 +29,15 @@ class SeededNoise:
 
     def choose(self, scores: Counts, scale: float) -> int:
         return int(np.argmax(scores + self._rng.gumbel(0, scale, scores.shape)))
+
+    def include(self, units: int, rate: float) -> Counts:
+        return np.flatnonzero(self._rng.random(units) < rate)
+
+    def seed(self) -> int:
+        return int(self._rng.integers(2**63))
+
+    def add_gaussian(self, exact: Floats, sigma: float) -> Floats:
+        return exact + self._rng.normal(0, sigma, exact.shape)
 
 
 def seeded_table(frame: pd.DataFrame, schema: Schema, seed: int) -> PrivateTable:

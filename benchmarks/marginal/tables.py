@@ -107,11 +107,16 @@ def _tax_units(name: str, data: Path) -> Coded:
     return _coded(name, data, lambda column: column["name"] in TAX_COLUMNS)
 
 
+def _all_of_tax_units(name: str, data: Path) -> Coded:
+    return _by_schema("cps_tax_units", data)
+
+
 TABLES: dict[str, Callable[[str, Path], Coded]] = {
     "adult_discrete": _adult_discrete,
     "bank_marketing": _by_schema,
     "diabetes130": _by_schema,
     "cps_tax_units": _tax_units,
+    "cps_tax_units_wide": _all_of_tax_units,
     "acs_national2019_1000": _by_schema,
 }
 

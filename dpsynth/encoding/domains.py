@@ -41,20 +41,24 @@ def public_attribute(column: Column) -> Attribute:
     return Categories(column, column.categories)
 
 
-def released_attributes(table: PrivateTable) -> tuple[Attribute, ...]:
-    """Attributes of all synthesised columns: open ones are closed first, in equal parts of their share of the grant, then numbers are cut."""
+def released_attributes(table: PrivateTable, of_events: float = 1.0) -> tuple[Attribute, ...]:
+    """Attributes of all synthesised columns: open ones are closed first, in equal parts of their share of the grant, then numbers are cut.
+
+    Args:
+        of_events: the share of the event delta that open categories may take.
+    """
     amount = table.left.amount
-    columns = _closed(table, amount * DOMAIN_SHARE)
+    columns = _closed(table, amount * DOMAIN_SHARE, of_events)
     part = amount * CUTS_SHARE / max(sum(map(is_cut_by_counts, columns)), 1)
     return tuple(public_attribute(with_measured_cuts(table, c, part) if is_cut_by_counts(c) else c) for c in columns)
 
 
-def _closed(table: PrivateTable, amount: float) -> tuple[Column, ...]:
+def _closed(table: PrivateTable, amount: float, of_events: float) -> tuple[Column, ...]:
     """All synthesised columns, the open ones measured."""
     columns = table.schema.synthesised
     opened = [c for c in columns if c.is_open]
     named = sum(not c.is_number for c in opened)
-    delta = table.left.event_delta * (1 - 1e-9) / max(named, 1)
+    delta = table.left.event_delta * of_events * (1 - 1e-9) / max(named, 1)
     return tuple(_measured(table, c, amount / len(opened), delta) if c.is_open else c for c in columns)
 
 

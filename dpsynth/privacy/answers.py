@@ -33,6 +33,10 @@ class Answers:
         self._known = _read(path) if path is not None and path.exists() else []
         self._next = 0
 
+    def beside(self, name: str) -> Path | None:
+        """The path of another file of the same release; None where answers are kept in memory only."""
+        return None if self.path is None else self.path.with_name(name)
+
     def replay(self, question: dict[str, Any]) -> Any | None:
         """The answer recorded for this step, or None if the step is new.
 

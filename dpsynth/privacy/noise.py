@@ -1,15 +1,20 @@
-"""The two sources of privacy: discrete Gaussian noise on integers, and noisy selection of the best score.
+"""The sources of privacy: discrete Gaussian noise on integers, noisy selection of the best score; for training, normal noise and chance batches.
 
 Statement. `add_discrete_gaussian` returns counts + Y with Y drawn independently from the discrete Gaussian of scale sigma
 (P[Y = x] proportional to exp(-x^2 / 2 sigma^2)); `choose` returns i with probability proportional to
 exp(score_i / scale), the exponential mechanism. Both are exact (no floating point in the draw), take entropy
-from the operating system, and have no seed. Sensitivity is the caller's: see `table.py`.
+from the operating system, and have no seed. `include` names each unit with a probability of at most `rate`, to 2^-64, independently;
+`add_gaussian` adds independent normal numbers of scale sigma, made in double precision and so not exact (see `training.py`). Both take
+their bits from AES-256 in counter mode under a fresh key of the operating system's for each call, which is kept nowhere. Sensitivity is the
+caller's: see `table.py`.
 
-Reference: Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), as implemented by OpenDP.
+References: Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), as implemented by OpenDP; Box, Muller 1958.
 """
 
 from __future__ import annotations
 
+import math
+import secrets
 from functools import cache
 from typing import Any, Protocol
 
@@ -17,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class Noise(Protocol):
@@ -27,6 +33,12 @@ class Noise(Protocol):
     def add_discrete_gaussian(self, counts: Counts, sigma: float) -> Counts: ...
 
     def choose(self, scores: Counts, scale: float) -> int: ...
+
+    def include(self, units: int, rate: float) -> Counts: ...
+
+    def seed(self) -> int: ...
+
+    def add_gaussian(self, exact: Floats, sigma: float) -> Floats: ...
 
 
 class SystemNoise:
@@ -49,6 +61,36 @@ class SystemNoise:
 
         domain, metric = _integer_vectors()
         return int(measurements.make_noisy_max(domain, metric[1], zero_concentrated_divergence(), scale=float(scale))(scores.flatten()))
+
+    def include(self, units: int, rate: float) -> Counts:
+        """The numbers, from 0 and in order, of those of `units` units that a batch includes, each with probability `rate` rounded down."""
+        if rate == 1:
+            return np.arange(units)
+        words = np.frombuffer(_stream(8 * units), dtype="<u8")
+        return np.flatnonzero(words < np.uint64(math.floor(rate * 2.0**64)))
+
+    def seed(self) -> int:
+        """For chance that no privacy hangs on."""
+        return secrets.randbits(63)
+
+    def add_gaussian(self, exact: Floats, sigma: float) -> Floats:
+        """Numbers, shape (n,), plus independent normal noise of scale `sigma`."""
+        import torch
+
+        pairs = (len(exact) + 1) // 2
+        words = torch.frombuffer(bytearray(_stream(16 * pairs)), dtype=torch.int64)
+        uniform = (words >> 11).bitwise_and_(2**53 - 1).double().add_(1).mul_(2.0**-53).view(2, pairs)  # in (0, 1]
+        radius, angle = uniform[0].log_().mul_(-2).sqrt_(), uniform[1].mul_(2 * math.pi)
+        normal = torch.cat([radius * angle.cos(), radius * angle.sin()])[: len(exact)]
+        noisy: Floats = exact + sigma * normal.numpy()
+        return noisy
+
+
+def _stream(size: int) -> bytes:
+    """So many bytes of a cryptographic stream, under a key that nobody keeps."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    return Cipher(algorithms.AES(secrets.token_bytes(32)), modes.CTR(bytes(16))).encryptor().update(bytes(size))
 
 
 @cache

@@ -15,6 +15,10 @@ sensitivity 1 in place of sqrt(m). A unit that alone holds some values holds at 
 the union bound one of their names passes with probability at most m P[noise >= threshold - PARTS] <= delta. What callers see is in
 counts (parts / PARTS, exact in floating point, as PARTS is a power of two), sigma too.
 
+Training. A whole plan of noised steps is one charge (`dpsgd.py`), made before a row is read; what a step makes of rows is in `training.py`.
+Steps are written down as spent, a block at a time, before they read rows: whoever goes on after a crash begins at the next block, so no
+step is taken twice.
+
 Where m itself is measured (`bounding.py`), that is the first question of a grant, asked as it is granted; all others use the answer.
 
 References: McKenna et al. 2021 (MST); Korolova et al. 2009 (thresholds); `currency.py` for what each costs.
@@ -24,19 +28,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dpsynth.errors import BudgetExceeded
+from dpsynth.errors import BadInput, BudgetExceeded, Diverged, Fault
 from dpsynth.privacy import bounding, gdp
 from dpsynth.privacy.answers import Answers
 from dpsynth.privacy.attribute import is_kernels_own
@@ -48,6 +53,15 @@ from dpsynth.privacy.unit import Kept, bound, most_moved, new_key, parts_of_one,
 from dpsynth.schema.cells import read_text
 from dpsynth.schema.column import Column
 from dpsynth.schema.schema import Schema
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dpsynth.privacy.checkpoint import Kept as Remembered
+    from dpsynth.privacy.dpsgd import Plan
+    from dpsynth.privacy.training import Loss, Step, Units
+
+BLOCKS = 20
 
 # In counts. Times the 2^10 parts of a count, and beside the heaviest weight on 2^31 units, scores stay below 2^62.
 MAX_SCORE = 2**50
@@ -90,7 +104,9 @@ class PrivateTable:
         self._frame: pd.DataFrame | None = None
         self._bounded: tuple[pd.DataFrame, Kept] | None = None
         self._counted: Tally | None = None
+        self._coded: tuple[Clique, Units] | None = None
         self.events: list[dict[str, Any]] = []
+        self.progress: Callable[[str], None] = _silent
 
     @property
     def rows_per_unit(self) -> int:
@@ -194,6 +210,87 @@ class PrivateTable:
 
         return tuple(self._ask(question, cost, draw))
 
+    def train(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        attributes: Clique,
+        plan: Plan,
+        *,
+        delta: float,
+        clip: float,
+        declared: float,
+        keep: Sequence[Remembered] = (),
+        saying: Callable[[], str] | None = None,
+    ) -> Iterator[Step]:
+        """Take the plan's steps: in each, the parameters' `.grad` are the noised sum of clipped gradients over `plan.rate * declared`.
+
+        The caller lets its optimiser take the step, and does what it likes that reads no rows. The number of rows in a batch is told nobody.
+
+        Args:
+            loss: of the network and codes, int64 of shape (rows, attributes), a number for each row; see `training.py` for what it may do.
+            delta: the event delta of the plan's charge.
+            clip: the norm to which each unit's gradient is clipped.
+            declared: how many units the table is taken to have, a public or a released number.
+            keep: whatever else, beside the network, has to be as it was when a killed run is resumed.
+            saying: a few words on how it goes, made of what reads no rows, for those who watch `progress`.
+
+        Raises:
+            BadInput: `require_rowwise` refuses, or the declared units make no batch of one; nothing was spent.
+            BudgetExceeded: before any row is read.
+            Diverged: a parameter is no number after a step; the charge stays.
+        """
+        from dpsynth.privacy import checkpoint, training
+        from dpsynth.privacy.dpsgd import cost_of
+
+        _require_own(attributes)
+        _require_batch(plan, clip, declared)
+        training.require_rowwise(network, loss, [a.size for a in attributes])
+        words = f"{plan.steps:,} steps, each of a unit with probability {plan.rate:.4g}, noise of {plan.sigma:.4g} clipping norms"
+        exactly = [plan.rate, plan.sigma, plan.steps, delta, clip, declared]
+        question = {"train": words, "plan": exactly, "of": _names(attributes), "sizes": [a.size for a in attributes]}
+        cost = cost_of(plan, delta, self.currency)
+        self._ask(question, cost, lambda: True)
+        epsilon = self.currency.epsilon_of(min(9 * delta, 0.5), cost.amount)
+        clock = training.Clock(plan.steps, epsilon)
+        place, states = self._answers.beside(checkpoint.NAME), [network, *keep]
+        resumed = False
+        for block in training.blocks_of(plan.steps, BLOCKS):
+            spent = {"steps": [block.start, block.stop]}
+            if self._replayed(spent):
+                resumed = True
+                continue
+            if resumed:
+                checkpoint.restore(place, states)
+                resumed = False
+            checkpoint.save(place, states)
+            self._answers.record(spent, True)
+            self.progress(clock.words(block.start, saying() if saying else ""))
+            for number in block:
+                self._put_gradients(network, loss, attributes, plan, clip, declared)
+                yield training.Step(number + 1, plan.steps)
+            if not training.is_finite(network):
+                raise Diverged("training ended in parameters that are no numbers; its charge stays. Learn more slowly, or clip to a smaller norm")
+        (checkpoint.restore if resumed else checkpoint.save)(place, states)
+
+    def _put_gradients(self, network: nn.Module, loss: Loss, attributes: Clique, plan: Plan, clip: float, declared: float) -> None:
+        """One paid step: read a batch, leave its noised mean gradient with the network."""
+        from dpsynth.privacy import training
+
+        with self._turn:
+            self._open()
+            units = self._units(attributes)
+            device = next(network.parameters()).device
+            batch = [piece.to(device) for piece in units.pieces(self._noise.include(len(units.ends), plan.rate), training.MOST_ROWS)]
+            with training.chance(self._noise.seed(), device):
+                exact = training.flat(list(training.clipped_sum(network, loss, batch, clip).values()))
+            training.put_gradients(network, self._noise.add_gaussian(exact, plan.sigma * clip) / (plan.rate * declared))
+
+    def _replayed(self, spent: dict[str, Any]) -> bool:
+        with self._turn:
+            self._open()
+            return self._answers.replay(spent) is not None
+
     def _enough_rows(self, share: float) -> int:
         """The rows of a unit that are to count: the first question of a table whose schema leaves them to be measured."""
         unit = self.schema.unit
@@ -267,6 +364,17 @@ class PrivateTable:
             self._counted = Tally(frame, self.schema.file.decimal, kept.parts, self._one)
         return self._counted
 
+    def _units(self, attributes: Clique) -> Units:
+        """The rows that count, as codes, unit by unit. Reached from inside a paid step only."""
+        from dpsynth.privacy.training import Units
+
+        if self._coded is None or self._coded[0] != tuple(attributes):
+            frame, kept = self._kept()
+            codes = np.stack([self._tally().codes(a) for a in attributes], axis=1).astype(np.int64)
+            owners = np.arange(len(frame)) if self.schema.unit.is_row else pd.factorize(np.array(unit_ids(frame, self.schema), dtype=object))[0]
+            self._coded = tuple(attributes), Units.of(codes, owners, None if kept.parts is None else kept.parts / self._one)
+        return self._coded[1]
+
     def _support(self, column: Column) -> tuple[list[str], Counts]:
         """Distinct values of a column and how many units hold each; where units are counted, how many parts of them."""
         frame, kept = self._kept()
@@ -301,6 +409,18 @@ def _require_candidate(clique: Clique, reference: Counts, weight: int, penalty: 
         raise ValueError(f"a weight is a whole number from 1 to {MAX_WEIGHT}, a penalty a whole number")
     if int(weight) * np.abs(reference.astype(float)).sum() > MAX_SCORE or abs(int(penalty)) > MAX_SCORE:
         raise ValueError("a reference or a penalty so large that its score might wrap")
+
+
+def _silent(words: str) -> None:
+    return None
+
+
+def _require_batch(plan: Plan, clip: float, declared: float) -> None:
+    """Raises `BadInput` unless the declared units make a batch, and the clipping norm is one."""
+    if not (math.isfinite(declared) and declared * plan.rate >= 1):
+        raise BadInput(Fault("declared", "so few units that a batch is expected to have less than one", "declare more units, or take a larger rate"))
+    if not 0 < clip < math.inf:
+        raise BadInput(Fault("clip", "is no norm", "write a number above 0, for example 1.0"))
 
 
 def _is_whole(number: Any) -> bool:

@@ -34,7 +34,7 @@ from dpsynth.releasing.worst_case import WORST_CASES, WorstCase
 from dpsynth.synthesizers import Generator
 
 EPSILON, DELTA, RUNS = 1.0, 1e-2, 1000
-ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers")
+ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers", "deep")
 FINDINGS = "audits.json"
 
 
@@ -47,6 +47,10 @@ def audit_generator(
     cases: Sequence[WorstCase] = WORST_CASES,
 ) -> Audit:
     """Run the generator `runs` times on each of two neighbouring tables, for some worst cases less often, and bound its mu from below."""
+    if kind.trains:
+        from dpsynth.releasing.audited_training import audit_trained
+
+        return audit_trained(kind, runs, epsilon, delta)
     generator = kind(epsilon, delta)
     sides: tuple[dict[str, Floats], dict[str, Floats]] = ({}, {})
     stated = 0.0

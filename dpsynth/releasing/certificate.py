@@ -33,9 +33,13 @@ PUBLICATION = (
 LIMITS = (
     PUBLICATION,
     "What is protected is the presence of one unit; facts about a population, which would hold without any one unit in it, can be learned.",
-    "Noise is drawn exactly, as integers from the operating system's entropy; fits, samples and tests after it use floating-point numbers.",
+    "Noise on counts is drawn exactly, as integers from the operating system's entropy; fits, samples and tests after it use floating-point numbers.",
     "How long the computation took, how much memory it used, and who was seen running it are not covered.",
     "The promise rests on the schema: a fact that it calls public but that was read off the rows is not protected.",
+)
+TRAINED = (
+    "Steps of training add normal noise of floating-point numbers, from a cryptographic stream keyed afresh by the operating system, to sums "
+    "of floating-point gradients: its lowest bits are not exact, and no proof covers them."
 )
 SLACK = 1 + 1e-9
 EVENT_SHARE = 0.1

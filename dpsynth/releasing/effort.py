@@ -43,6 +43,8 @@ BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3,
 # Seconds of all refits of AIM for a strength of 1 and 15 columns of one code: rounds and cells grow with the strength, and its cliques
 # have about three columns. At most so long a round, the model being full.
 REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.1
+# Of generators that train: seconds to import torch and to solve for a plan; a step; rows a step, and the most steps. Adult, one core.
+TRAIN_START, TRAIN_STEP, ROWS_A_STEP, MOST_STEPS = 10.0, 0.04, 32, 600
 # Seconds for a target and a row of the synthetic table to be compared, planted leaks included; for the other attacks, a cell.
 COMPARE, ATTACK = 4e-8, 5e-6
 # MB of any fit, and bytes a cell of the table: what is read, split, coded. MB of any release, and bytes a row and a cell with what attacks hold.
@@ -85,6 +87,8 @@ def _rows_seconds(outline: Outline) -> float:
 
 
 def _structure_seconds(outline: Outline) -> float:
+    if outline.trains:
+        return TRAIN_START + TRAIN_STEP * min(MOST_STEPS, outline.trained / ROWS_A_STEP)
     offered, d = LEVELS * outline.pairs, outline.columns
     sized = SCORE + PROJECT + ELIMINATE * d
     counting = COUNT * outline.read * outline.train

@@ -23,6 +23,8 @@ GUESSED_ROWS = 3
 # What pairs tell of their columns, in parts of what the same budget would tell if it were spent on the columns. From adult,
 # bank_marketing and the survey at epsilon 1, where the error of a column is that of .56 of the budget and columns alone get .3.
 PAIRS_TELL = 0.37
+# Of generators that train, what columns get, and what columns beside the target get (`deep/gan.py`, `deep/columns.py`).
+COLUMNS_OF, PAIRS_OF = {"gan": 0.15, "vae": 0.2, "diffusion": 0.2}, {"gan": 0.35}
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,14 @@ class Outline:
         return GDP.noise_sigma(amount * share / self.columns, most_moved(self.unit) ** 2)
 
     @property
+    def trains(self) -> bool:
+        return self.generator in COLUMNS_OF
+
+    @property
     def deserved(self) -> float:
         """The share of the budget that goes to columns, as `synthesizers/bench.py` reckons it once it knows the number of rows."""
+        if self.trains:
+            return COLUMNS_OF[self.generator]
         if self.generator == "independent" or self.columns == 1:
             return 1.0
         return share_of_columns(fmean(self.sizes) * self.sigma(1.0) / self.trained)
@@ -96,7 +104,8 @@ class Outline:
     @property
     def column_sigma(self) -> float:
         """The noise scale that a column's cells end up with, pairs' counts of it included."""
-        return self.sigma(self.deserved + PAIRS_TELL * (1 - self.deserved))
+        beside = PAIRS_OF.get(self.generator, 0.0) * (self.schema.target is not None) if self.trains else 1 - self.deserved
+        return self.sigma(self.deserved + PAIRS_TELL * beside)
 
     @property
     def strength(self) -> float:

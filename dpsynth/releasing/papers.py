@@ -14,7 +14,7 @@ from dpsynth import __version__
 from dpsynth.encoding.codec import labels
 from dpsynth.privacy import Attribute, Bins, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
-from dpsynth.releasing.certificate import LIMITS, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import LIMITS, TRAINED, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
@@ -130,7 +130,7 @@ def _certificate(
         schema=schema.name,
         policy=PolicyCopy.of(policy.name, str(policy.version), policy.text),
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
-        limits=(*LIMITS, *bounding_words(model.schema.unit)),
+        limits=(*LIMITS, *([TRAINED] if any(e.kind == "train" for e in events) else []), *bounding_words(model.schema.unit)),
     )
 
 

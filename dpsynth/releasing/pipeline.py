@@ -195,7 +195,9 @@ class _Steps:
     def _fit(self) -> None:
         self.say("fit")
         request = self.generator.request(self.schema)
-        model = self.generator.fit(self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers))
+        table = self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers)
+        table.progress = self._progress
+        model = self.generator.fit(table)
         if model.stamp != "ledgered" or model.granted != request.cost_in(self.ledger.currency):
             raise BadInput(Fault("model", f"is {model.stamp}", "release only what was paid for by the ledger with real noise"))
         self.run.place(self.run.model, model.save)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpsynth.errors import Fault
-from dpsynth.releasing.certificate import MEANING, PUBLICATION, Certificate
+from dpsynth.releasing.certificate import MEANING, PUBLICATION, TRAINED, Certificate
 from dpsynth.schema import Schema
 
 TIER = 3
@@ -146,15 +146,28 @@ def _implementation(certificate: Certificate) -> dict[str, Any]:
         "charged; the attacks have, for the decision to publish alone, which is not covered.",
         "mechanisms": f"Generator {generator.name}{f' ({options})' if options else ''} of dpsynth {generator.dpsynth_version}: integer counts with "
         "discrete Gaussian noise, selections by the exponential mechanism on integer scores, and thresholds on noisy counts for what is not public. "
-        "Noise comes from OpenDP's exact samplers over the operating system's entropy, so floating-point attacks on noise do not apply. Not "
-        "covered: running time. The source table stays with the curator, and so does the folder with true comparisons.",
+        f"{_noise(certificate)} Not covered: running time. The source table stays with the curator, and so does the folder with true comparisons.",
         "composition": _composition(certificate),
-        "post_processing": "A graphical model is fitted to the noisy counts, and rows are drawn from it; neither touches the source table. "
+        "post_processing": f"{_fitted(certificate)}, and rows are drawn from it; neither touches the source table. "
         "Attacks then compare the rows with the source table and with a part of it that was held back, for the decision to publish alone.",
         "justification": f"The release passed the policy {policy.name}, version {policy.version} (SHA-256 {policy.sha256}), which is in the bundle "
         f"in full. Attacks: {', '.join(certificate.attacks)}. {MEANING}",
         "utility": "accuracy.json in the bundle states the noise scale and the 95 % error bound of each marginal that was measured.",
     }
+
+
+def _trained(certificate: Certificate) -> bool:
+    return any(e.kind == "train" for e in certificate.events)
+
+
+def _noise(certificate: Certificate) -> str:
+    exact = "comes from OpenDP's exact samplers over the operating system's entropy, so floating-point attacks on noise do not apply"
+    return f"Noise on counts {exact}. A network is trained by noised gradients as well. {TRAINED}" if _trained(certificate) else f"Noise {exact}."
+
+
+def _fitted(certificate: Certificate) -> str:
+    model = "network is trained through noised gradients and weighed by" if _trained(certificate) else "graphical model is fitted to"
+    return f"A {model} the noisy counts"
 
 
 def _composition(certificate: Certificate) -> str:

@@ -30,6 +30,7 @@ from dpsynth.schema import Schema
 from dpsynth.synthesizers.alone import CLOSE, columns_alone
 from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.generator import Fitted
+from dpsynth.synthesizers.source import Graphical
 from dpsynth.synthesizers.views import Views
 
 SAFE = 1 - 1e-9
@@ -131,9 +132,9 @@ class Bench:
         if self.left > WORTH_A_LOOK * self.table.granted.amount:
             self.answers += _columns(self.table, columns, self.left)
         if all(len(a.attributes) == 1 for a in self.answers):
-            return Fitted(columns_alone(columns, self.answers), Codec(tuple(map(Decoder, columns))), tuple(self.answers))
+            return Fitted(Graphical(columns_alone(columns, self.answers)), Codec(tuple(map(Decoder, columns))), tuple(self.answers))
         self.refit(CLOSE, CLOSE_STEPS)
-        return Fitted(self.model, Codec(self.views.decoders(self.answers)), tuple(self.answers))
+        return Fitted(Graphical(self.model), Codec(self.views.decoders(self.answers)), tuple(self.answers))
 
     def reference(self, clique: Clique) -> Counts:
         """The model's counts of a clique in whole numbers; of one that the tree does not hold, perhaps those of an earlier model."""

@@ -10,7 +10,6 @@ import pandas as pd
 
 from dpsynth.encoding import Codec, needs_events, released_attributes
 from dpsynth.errors import BadInput, Fault, refuse
-from dpsynth.graphical import GraphicalModel
 from dpsynth.privacy import Attribute, PrivateTable, Request
 from dpsynth.privacy.cost import require_budget
 from dpsynth.privacy.table import single_use
@@ -18,13 +17,14 @@ from dpsynth.schema import Column, Schema
 from dpsynth.schema.impossible import contradictions
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.model import Model
+from dpsynth.synthesizers.source import Source
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What a generator makes of its answers."""
 
-    graphical: GraphicalModel
+    source: Source
     codec: Codec
     answers: tuple[Answer, ...]
 
@@ -36,6 +36,9 @@ class Generator(ABC):
     Args:
         epsilon, delta: the guarantee of one fit, under adding or removing one privacy unit.
 
+    Attributes:
+        trains: whether it takes noised steps, whose charge has an event delta: half of what there is, where categories need some too.
+
     Raises:
         BadInput: a budget that is none.
     """
@@ -43,6 +46,7 @@ class Generator(ABC):
     epsilon: float
     delta: float
     name: ClassVar[str]
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_budget(self.epsilon, self.delta)
@@ -54,7 +58,7 @@ class Generator(ABC):
     def request(self, schema: Schema) -> Request:
         """What a fit on a table of this schema asks of the budget. Raises `BadInput` for options that do not suit the schema."""
         refuse([*contradictions(schema.impossible, {c.name: c for c in schema.columns}), *self.check(schema)])
-        return Request(self.epsilon, self.delta, needs_events(schema), self.name, schema.unit.columns)
+        return Request(self.epsilon, self.delta, self.trains or needs_events(schema), self.name, schema.unit.columns)
 
     def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:
         """Charge the whole budget, then measure, then estimate.
@@ -68,11 +72,11 @@ class Generator(ABC):
         """
         table = rows if isinstance(rows, PrivateTable) else single_use(rows, _checked(rows, schema))
         granted = table.grant(self.request(table.schema))
-        fitted = self._measure(table, released_attributes(table))
+        fitted = self._measure(table, released_attributes(table, 0.5 if self.trains else 1.0))
         return Model(
             schema=table.schema.with_columns(_released_columns(table.schema, fitted.codec)),
             codec=fitted.codec,
-            graphical=fitted.graphical,
+            source=fitted.source,
             answers=fitted.answers,
             generator=self.name,
             epsilon=self.epsilon,

@@ -16,6 +16,7 @@ from dpsynth.synthesizers.alone import columns_alone
 from dpsynth.synthesizers.answer import measure
 from dpsynth.synthesizers.bench import SAFE
 from dpsynth.synthesizers.generator import Fitted, Generator
+from dpsynth.synthesizers.source import Graphical
 
 
 @dataclass(frozen=True)
@@ -26,4 +27,4 @@ class Independent(Generator):
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         answers = tuple(measure(table, [a], table.left.amount * SAFE / (len(attributes) - i)) for i, a in enumerate(attributes))
-        return Fitted(columns_alone(attributes, answers), Codec(tuple(map(Decoder, attributes))), answers)
+        return Fitted(Graphical(columns_alone(attributes, answers)), Codec(tuple(map(Decoder, attributes))), answers)

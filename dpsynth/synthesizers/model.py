@@ -15,14 +15,16 @@ import pandas as pd
 from dpsynth.encoding import Codec, Decoder
 from dpsynth.encoding.codec import describe, drawn, restore
 from dpsynth.errors import BadInput, Fault
-from dpsynth.graphical import Domain, GraphicalModel, JunctionTree, draw, sample
+from dpsynth.graphical import GraphicalModel
 from dpsynth.privacy import Cost
 from dpsynth.privacy.currency import CURRENCIES
 from dpsynth.schema import Schema
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.possible import possible
+from dpsynth.synthesizers.source import Graphical, Source
+from dpsynth.synthesizers.source import restored as restored_source
 
-FORMAT = "dpsynth-model/2"
+FORMAT = "dpsynth-model/3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Model:
 
     schema: Schema
     codec: Codec
-    graphical: GraphicalModel
+    source: Source
     answers: tuple[Answer, ...]
     generator: str
     epsilon: float
@@ -51,7 +53,14 @@ class Model:
     @property
     def total(self) -> float:
         """The noisy number of rows the model was fitted on; of units, where the schema counts units."""
-        return self.graphical.total
+        return self.source.total
+
+    @property
+    def graphical(self) -> GraphicalModel:
+        """What a model of marginals is drawn from. Raises `AttributeError` for one that is drawn from a network."""
+        if not isinstance(self.source, Graphical):
+            raise AttributeError(f"this model is drawn from a {self.source.kind}")
+        return self.source.model
 
     def sample(self, rows: int | None = None, seed: int | None = None) -> pd.DataFrame:
         """Synthetic rows, free of charge.
@@ -64,13 +73,13 @@ class Model:
             BadInput: `rows` is not a whole number >= 0, or the schema's rules leave next to nothing of what the model draws.
         """
         rng = np.random.default_rng(seed)
-        return possible(lambda n: self.codec.decode(sample(self.graphical, n, rng, self.codec.names), rng), self._rows(rows), self.schema)
+        return possible(lambda n: self.codec.decode(self.source.sample(n, rng, self.codec.names), rng), self._rows(rows), self.schema)
 
     def draw(self, rows: int | None = None, seed: int | None = None) -> pd.DataFrame:
         """Rows drawn independently of each other: further from the model than `sample`, as far as a fresh table of that many
         people would be. Arguments and errors are those of `sample`."""
         rng = np.random.default_rng(seed)
-        return possible(lambda n: self.codec.decode(draw(self.graphical, n, rng, self.codec.names), rng, drawn), self._rows(rows), self.schema)
+        return possible(lambda n: self.codec.decode(self.source.draw(n, rng, self.codec.names), rng, drawn), self._rows(rows), self.schema)
 
     def _rows(self, rows: int | None) -> int:
         rows = round(self.total) if rows is None else rows
@@ -80,21 +89,17 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model: plain arrays and JSON in one .npz file, no pickle, no raw cell."""
-        arrays = {"potentials": self.graphical.potentials} | {f"answer{i}": a.values for i, a in enumerate(self.answers)}
+        arrays = {f"source {name}": a for name, a in self.source.arrays().items()} | {f"answer{i}": a.values for i, a in enumerate(self.answers)}
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with open(path, "wb") as file:
             np.savez_compressed(file, header=header, **arrays)
 
     def _header(self) -> dict[str, Any]:
-        tree = self.graphical.tree
         return {
             "format": FORMAT,
             "schema": self.schema.to_dict(),
             "decoders": [describe(d) for d in self.codec.decoders],
-            "domain": [tree.domain.names, tree.domain.sizes],
-            "tree": {"cliques": tree.cliques, "parents": tree.parents, "separators": tree.separators},
-            "cliques": self.graphical.cliques,
-            "total": self.graphical.total,
+            "source": {"kind": self.source.kind} | self.source.document(),
             "answers": [{"attributes": [[a.column.name, describe(Decoder(a))] for a in x.attributes], "sigma": x.sigma} for x in self.answers],
             "generator": self.generator,
             "budget": [self.epsilon, self.delta],
@@ -138,10 +143,7 @@ def _restored(header: dict[str, Any], arrays: dict[str, Any]) -> Model:
     schema = Schema.from_dict(header["schema"])
     columns = {c.name: c for c in schema.synthesised}
     decoders = tuple(restore(c, d) for c, d in zip(schema.synthesised, header["decoders"], strict=True))
-    names, sizes = header["domain"]
-    domain = Domain(tuple(names), tuple(sizes))
-    cliques, parents, separators = (header["tree"][part] for part in ("cliques", "parents", "separators"))
-    tree = JunctionTree(domain, tuple(map(tuple, cliques)), tuple(parents), tuple(map(tuple, separators)))
+    own = {name.removeprefix("source "): a for name, a in arrays.items() if name.startswith("source ")}
     answers = (
         Answer(tuple(restore(columns[name], kind).attribute for name, kind in a["attributes"]), arrays[f"answer{i}"], a["sigma"])
         for i, a in enumerate(header["answers"])
@@ -149,7 +151,7 @@ def _restored(header: dict[str, Any], arrays: dict[str, Any]) -> Model:
     return Model(
         schema=schema,
         codec=Codec(decoders),
-        graphical=GraphicalModel(tree, tuple(map(tuple, header["cliques"])), arrays["potentials"], header["total"]),
+        source=restored_source(header["source"]["kind"], header["source"], own),
         answers=tuple(answers),
         generator=header["generator"],
         epsilon=header["budget"][0],

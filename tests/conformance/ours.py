@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,7 @@ from attacks.verdict import decide
 from conformance.rules import TRAINING
 from conformance.sources import Real, Source
 from conformance.spies import Watch
-from conformance.subject import Answer, Finding, Subject
+from conformance.subject import Answer, Finding, Plan, Subject, Training
 from dpsynth.privacy import GDP, ZCDP, Currency, Ledger, PrivateTable
 from dpsynth.privacy.noise import SystemNoise
 from dpsynth.privacy.table import single_use
@@ -31,12 +33,13 @@ from dpsynth.releasing import gate
 from dpsynth.releasing.papers import accuracy
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Generator, Model
-from dpsynth.synthesizers.registry import GENERATORS
+from dpsynth.synthesizers.registry import DEEP, GENERATORS, NEEDED, generator_named
 
-NOT_ASKED = dict.fromkeys(("independent", "mst", "aim", "privbayes", "mwem"), TRAINING)
-"""Rules that have nothing to ask of a generator, since it counts and does not train. One that is not here is asked all of them."""
+NOT_ASKED = dict.fromkeys(("independent", "mst", "aim", "privbayes", "mwem"), TRAINING) | dict.fromkeys(DEEP, ("C14",))
+"""Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here is asked all of them."""
 
 ALWAYS = ("epsilon", "delta")
+SERVED_DEEP = tuple(DEEP) if all(map(find_spec, NEEDED)) else ()
 OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "aim": {"workload": (2, 3, "a", {("a", "b"): 5, ("a",): 1}, {("a", "b"): 1, ("a",): 5}), "max_model_size": (10.0, 0.00056)},
     "privbayes": {"max_model_size": (10.0, 0.00056), "fitting": ("estimated", "ancestral")},
@@ -47,7 +50,8 @@ OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 def missing_options() -> list[str]:
     """Options of registered generators of which there are not the default and another value above, and values for what is no option."""
-    defaults = {(name, f.name): f.default for name, kind in GENERATORS.items() for f in fields(kind) if f.name not in ALWAYS}
+    kinds = GENERATORS | {name: generator_named(name) for name in SERVED_DEEP}
+    defaults = {(name, f.name): f.default for name, kind in kinds.items() for f in fields(kind) if f.name not in ALWAYS}
     tried = {(name, option): values for name, held in OPTIONS.items() for option, values in held.items()}
     wrong = {key for key in defaults.keys() & tried.keys() if len(tried[key]) < 2 or tried[key][0] != defaults[key]}
     return [f"{name}.{option}" for name, option in sorted(wrong | (defaults.keys() ^ tried.keys()))]
@@ -68,7 +72,12 @@ class Ours:
         return f"{self.generator}({options})" + ("" if self.currency is GDP else f" in {self.currency.name}")
 
     def make(self, epsilon: float, delta: float) -> Generator:
-        return GENERATORS[self.generator](epsilon, delta, **dict(self.chosen))
+        return generator_named(self.generator)(epsilon, delta, **dict(self.chosen))
+
+    @property
+    def least_epsilon(self) -> float:
+        """Where it trains, about the least that carries a step."""
+        return 1e-4 if self.generator in DEEP else 0.0
 
     def fit(self, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
         if self.currency is GDP:
@@ -123,6 +132,7 @@ class Ours:
         with (
             patch.object(SystemNoise, "add_discrete_gaussian", lambda _, counts, sigma: source.counts(counts, sigma, 1.0)),
             patch.object(SystemNoise, "choose", lambda _, scores, scale: source.choice(scores, scale, 1.0)),
+            patch.object(SystemNoise, "add_gaussian", lambda _, exact, sigma: source.gradient(exact, sigma, 1.0)),
             patch.object(Model, "sample", lambda model, n: sample(model, n, seed=1)),
             patch.object(gate, "judge", lambda *_: dict(found)),
             patch("dpsynth.releasing.papers.custodian_page", lambda *_: "not public"),
@@ -135,7 +145,7 @@ class Ours:
 
     def _configured(self) -> type[Generator]:
         """The registered class with the chosen options as its defaults."""
-        kind, options = GENERATORS[self.generator], dict(self.chosen)
+        kind, options = generator_named(self.generator), dict(self.chosen)
 
         class Configured(kind):  # type: ignore[misc, valid-type]
             def __init__(self, epsilon: float, delta: float):
@@ -172,9 +182,12 @@ class Overheard:
     private = False
     table: PrivateTable
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, batches: Sequence[frozenset[int]] | None = None):
         self._source = source
         self._answered = 0
+        self._left = 0
+        self._given = None if batches is None else iter(batches)
+        self.batches: list[frozenset[int]] = []
 
     @property
     def charged_and_not_answered(self) -> bool:
@@ -190,10 +203,64 @@ class Overheard:
         bounded_range = 2 * float(logit(ndtr(amount**0.5 / 2))) if self.table.currency is GDP else 2 * amount**0.5
         return self._source.choice(scores, scale, bounded_range * scale / 2)
 
+    def include(self, units: int, rate: float) -> np.ndarray:
+        chance = np.random.default_rng().random(units) < rate
+        batch = np.flatnonzero(chance) if self._given is None else np.array(sorted(next(self._given)), dtype=np.int64)
+        self.batches.append(frozenset(batch.tolist()))
+        return batch
+
+    def seed(self) -> int:
+        return len(self.batches)
+
+    def add_gaussian(self, exact: np.ndarray, sigma: float) -> np.ndarray:
+        """A plan's charge pays for its steps, each of its own noise in clipping norms."""
+        told = re.match(r"([\d,]+) steps.* noise of (\S+) clipping norms", str(self.table.events[-1]["what"]))
+        if self.charged_and_not_answered and told:
+            self._left = int(told[1].replace(",", ""))
+        self._charged()
+        self._left -= 1
+        return self._source.gradient(exact, sigma, round(sigma / float(told[2]), 2) if told and self._left >= 0 else 0.0)
+
     def _charged(self) -> float:
         amount = float(self.table.events[-1]["amount"]) if self.charged_and_not_answered else 0.0
         self._answered = len(self.table.events)
         return amount
+
+
+@dataclass(frozen=True)
+class OursTraining(Ours):
+    """One that trains; its own training is watched from the kernel's door."""
+
+    def train(
+        self,
+        source: Source,
+        rows: pd.DataFrame,
+        schema: Schema,
+        epsilon: float,
+        delta: float,
+        batches: Sequence[frozenset[int]] | None = None,
+    ) -> Training:
+        """Where batches are given it stops after the last: who takes fewer steps than planned has paid for all."""
+        from dpsynth.privacy.training import flat, trained
+
+        noise = Overheard(source, batches)
+        noise.table = single_use(rows, schema, noise, self.currency)
+        plans: list[Plan] = []
+        parameters: list[np.ndarray] = []
+        taken = PrivateTable.train
+
+        def watched(table: PrivateTable, network: Any, loss: Any, attributes: Any, plan: Any, **options: Any) -> Iterator[Any]:
+            plans.append(Plan(plan.rate, plan.sigma, plan.steps))
+            for step in taken(table, network, loss, attributes, plan, **options):
+                yield step
+                parameters.append(flat(trained(network)))
+                if batches is not None and step.number == len(batches):
+                    return
+
+        with patch.object(PrivateTable, "train", watched):
+            model = self.make(epsilon, delta).fit(noise.table)
+        handed_out = np.concatenate([np.ravel(a) for _, a in sorted(model.source.arrays().items())])
+        return Training(plans[0], noise.batches, [*parameters, handed_out])
 
 
 @dataclass(frozen=True)
@@ -217,3 +284,6 @@ def subjects() -> Iterator[Ours]:
         yield Ours(name)
         yield from (Ours(name, ((option, value),)) for option, values in OPTIONS.get(name, {}).items() for value in values[1:])
         yield Ours(name, currency=ZCDP)
+    for name in SERVED_DEEP:
+        yield OursTraining(name)
+        yield OursTraining(name, currency=ZCDP)

@@ -25,8 +25,9 @@ from dpsynth import Ledger, PrivBayes, Schema, load
 from dpsynth.errors import BadInput, BudgetExceeded
 from dpsynth.privacy import GDP, ZCDP, PrivateTable, Request
 from dpsynth.privacy.answers import Answers
+from dpsynth.synthesizers import registry
 from dpsynth.synthesizers.model import Model
-from dpsynth.synthesizers.registry import GENERATORS, PLANNED, generator_named
+from dpsynth.synthesizers.registry import DEEP, GENERATORS, generator_named
 from dpsynth.testing import seeded_table
 
 A, N, C = listed("x", "y", "z"), bounded(0, 99), bounded(-1, 1, "continuous", special=[-9])
@@ -222,7 +223,7 @@ def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> N
 def test_a_model_with_a_pickle_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "model.npz", Path("/tmp/dpsynth-bomb")
     mark.unlink(missing_ok=True)
-    header = np.frombuffer(b'{"format": "dpsynth-model/2"}', dtype=np.uint8)
+    header = np.frombuffer(b'{"format": "dpsynth-model/3"}', dtype=np.uint8)
     np.savez(path, header=np.array([Bomb()], dtype=object))
     with pytest.raises(BadInput, match="not a model"):
         load(path)
@@ -334,9 +335,15 @@ def test_a_frame_that_is_not_the_schemas_is_refused_with_all_faults() -> None:
 
 def test_generators_by_name() -> None:
     assert all(generator_named(n) is g for n, g in GENERATORS.items())
-    for name in [*(set(PLANNED) - set(GENERATORS)), "nonesuch"]:
-        with pytest.raises(BadInput, match="generator"):
-            generator_named(name)
+    with pytest.raises(BadInput, match="'nonesuch' is unknown; write one of independent"):
+        generator_named("nonesuch")
+
+
+@pytest.mark.parametrize("name", sorted(DEEP))
+def test_without_the_extra_a_generator_that_trains_is_refused_with_what_installs_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda module: None if module == "opacus" else module)
+    with pytest.raises(BadInput, match=r'needs the extra deep \(opacus not installed\); pip install "dpsynth\[deep\]"'):
+        generator_named(name)
 
 
 @each_generator

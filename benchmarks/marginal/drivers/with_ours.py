@@ -12,11 +12,11 @@ from driver import Job, Work, drive
 
 import dpsynth
 from dpsynth.schema import Schema
-from dpsynth.synthesizers.registry import GENERATORS
+from dpsynth.synthesizers.registry import generator_named
 
 
 def prepare(job: Job) -> Work:
-    kind = GENERATORS[job.method]
+    kind = generator_named(job.method)
     options: dict[str, Any] = {"workload": job.workload} if "workload" in {f.name for f in fields(kind)} else {}
     generator = kind(job.epsilon, job.delta, **options)
     schema = Schema.from_dict(_document(job))
