@@ -40,7 +40,7 @@ RUNS = 16
 FEWEST_RUNS = 4
 TARGETS = 200
 SETS = 64
-PRIOR = 0.1
+PRIOR = 1.0
 
 
 @dataclass(frozen=True)
