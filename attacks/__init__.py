@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from attacks.claim import Claim
     from attacks.policy import Policy
     from attacks.result import Endpoint
+    from attacks.shadows import shadow
     from attacks.suite import Report, evaluate, required_imports
     from attacks.verdict import Reason, Verdict, decide, replay
 
-__all__ = ["Claim", "Endpoint", "Policy", "Reason", "Report", "Verdict", "decide", "evaluate", "replay", "required_imports"]
+__all__ = ["Claim", "Endpoint", "Policy", "Reason", "Report", "Verdict", "decide", "evaluate", "replay", "required_imports", "shadow"]
 
 _HOME = {
     "Claim": "claim",
@@ -31,6 +32,7 @@ _HOME = {
     "decide": "verdict",
     "evaluate": "suite",
     "replay": "verdict",
+    "shadow": "shadows",
     "required_imports": "suite",
 }
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from attacks import controls, density, inference, linkability, membership, nearest, statistics
+from attacks import controls, density, inference, linkability, membership, nearest, reconstruction, statistics
 from attacks.claim import Claim, claim_p
 from attacks.classifier import classifier
 from attacks.evidence import MAX_POOL, Evidence, Table
@@ -24,6 +24,7 @@ from attacks.overlap import overlap
 from attacks.policy import Policy
 from attacks.result import Endpoint, Knowledge, Role, Status
 from attacks.scores import Floats, Scores, UnanswerableError
+from attacks.shadows import shadowed
 from attacks.singling_out import singling_out
 from attacks.statistics import Estimate
 from attacks.targets import Score, among, by_group, holders_of_rare_categories, outliers
@@ -100,6 +101,7 @@ def evaluate(
     progress: Callable[[str], None] | None = None,
     audit: AuditFinding | None = None,
     subgroups: Sequence[str] = (),
+    generator: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> Report:
     """Attack `synthetic`, which was made from `train`, and judge it by `policy`.
 
@@ -107,14 +109,16 @@ def evaluate(
     the generator; `reference` is what an attacker knows from elsewhere (without it half of the control stands
     in). `claim` is the (epsilon, delta) that the maker states. `seed=None` draws from the operating system.
     `progress` hears the name of each step. `audit` is what the build says of the code that made the table,
-    if it was ours. `subgroups` names categorical columns whose groups are attacked each by itself as well. Raises `BadInput`
-    for tables without the schema's columns and for faults of the policy; never for what cells hold.
+    if it was ours. `subgroups` names categorical columns whose groups are attacked each by itself as well.
+    `generator`, where the auditor can run the one that made the table, makes synthetic rows of rows like the
+    reference's; it is run some thirty times. Raises `BadInput` for tables without the schema's columns and for
+    faults of the policy; never for what cells hold.
     """
     started = time.perf_counter()
     rules = policy if isinstance(policy, Policy) else Policy.load(policy)
     tell = progress or (lambda step: None)
     refuse(_not_grouped(schema, subgroups))
-    attacks = suite(rules, subgroups)
+    attacks = (*suite(rules, subgroups), *((_run_again(generator, schema),) if generator else ()))
     streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(len(attacks) + 4))
     tell("evidence")
     evidence = Evidence.collect(train, control, synthetic, schema, reference, next(streams), _pool(len(synthetic), len(schema.synthesised)))
@@ -165,6 +169,7 @@ def suite(policy: Policy, subgroups: Sequence[str] = ()) -> tuple[Attack, ...]:
         _seeing_a_copy("density_ratio", density.density_ratio, AUC, WITH_REFERENCE),
         _seeing_a_copy("gen_lra", density.gen_lra, AUC, WITH_REFERENCE),
         _seeing_a_copy("plagiarism", density.plagiarism, AUC, WITH_REFERENCE),
+        _seeing_a_copy("reconstruction", reconstruction.reconstruction, WORST_EXCESS),
         _seeing_a_copy("classifier", classifier, AUC, WITH_REFERENCE),
         _seeing_a_copy("exact_match_outliers", among(outliers, nearest.exact_match), EXCESS),
         _seeing_a_copy("distance_outliers", among(outliers, nearest.distance), AUC, WITH_REFERENCE),
@@ -178,6 +183,10 @@ def suite(policy: Policy, subgroups: Sequence[str] = ()) -> tuple[Attack, ...]:
 def _seeing_a_copy(name: str, score: Score, measure: Measure, knows: tuple[Knowledge, ...] = ("synthetic",)) -> Attack:
     """An attack with one endpoint that must see a full copy."""
     return Attack(name, score, controls.full_copy, {name: measure}, knows)
+
+
+def _run_again(generator: Callable[[pd.DataFrame], pd.DataFrame], schema: Schema) -> Attack:
+    return _seeing_a_copy("shadow", shadowed(generator, schema), AUC, ("synthetic", "reference", "generator"))
 
 
 def _of_subgroups(columns: Sequence[str]) -> Iterator[Attack]:

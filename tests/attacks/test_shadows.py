@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import attacks
 from attacks import controls, statistics
 from attacks.evidence import Evidence
 from attacks.membership import Coding
@@ -174,3 +175,19 @@ def broken(table: pd.DataFrame) -> pd.DataFrame:
 def test_a_few_targets_do_not_break_the_area() -> None:
     found = shadow(memoriser, people(1, 50), people(2, 2), people(3, 50), SCHEMA, runs=4, seed=1)
     assert found.scores.shape == (2,) and (np.isnan(found.area) or 0 <= found.area <= 1)
+
+
+def test_an_auditor_who_can_run_the_generator_has_its_endpoint_judged() -> None:
+    rng = np.random.default_rng(8)
+    table = pd.DataFrame({"a": rng.integers(0, 6, 900).astype(str), "b": rng.integers(0, 6, 900).astype(str), "x": rng.normal(0, 1, 900).round(3)})
+    columns = [{"name": n, "type": "categorical", "categories": [*"012345"], "categories_basis": "publisher"} for n in "ab"]
+    columns.append({"name": "x", "type": "continuous", "bounds": [-9, 9], "bounds_basis": "publisher"})
+    schema = Schema.from_dict({"name": "t", "privacy_unit": {"unit": "row"}, "columns": columns})
+    train, control, reference = table[:300], table[300:450], table[450:]
+    report = attacks.evaluate(train, control, train.sample(frac=1, random_state=1), schema, reference, seed=1, generator=lambda rows: rows)
+    (shadow,) = [e for e in report.endpoints if e.name == "shadow"]
+    assert shadow.role == "may_fail" and shadow.control_detected
+    assert shadow.estimate is not None and shadow.estimate.p_null < 1e-6
+    assert "generator" in shadow.knows
+    alone = attacks.evaluate(train, control, reference, schema, reference, seed=1)
+    assert "shadow" not in {e.name for e in alone.endpoints}
