@@ -6,8 +6,9 @@
     python -m benchmarks.gate rivals environments
     python -m benchmarks.gate rivals run --splits 20
 
-Each cell is a line of benchmarks/results/gate.jsonl; one that is there is not done again. Without --generators all are run, and without
---splits as many splits as the plan asks for: 300 of fresh rows at 500 and 2,000, 10 of anything at 15,000, 50 of the rest.
+Each cell is a line of benchmarks/results/gate.jsonl; one that this very code of the attacks has judged is not done again. Without
+--generators all are run, and without --splits as many splits as the plan asks for: 300 of fresh rows at 500 and 2,000, 10 of anything
+at 15,000, 50 of the rest. `table` takes the latest line of each cell, or with --suite those of one code.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     from benchmarks.gate.summary import markdown
 
-    print(markdown(done(asked.results), asked.suite))
+    print(markdown(done(asked.results, asked.suite)))
     return 0
 
 
@@ -65,7 +66,9 @@ def _wanted(asked: argparse.Namespace) -> list[Cell]:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    there = {} if asked.again else done(asked.results)
+    from benchmarks.gate.judge import suite
+
+    there = {} if asked.again else done(asked.results, suite())
     for cell, line in _judged([cell for cell in _wanted(asked) if cell not in there], asked.workers):
         keep(asked.results, cell, line)
         print(f"{cell}: {line['bare']}, claimed {line['claimed']}, {line['cpu_make'] + line['cpu_gate']:.1f} CPU s", flush=True)
@@ -94,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--splits", type=int, help="so many of each cell")
     run.add_argument("--first", type=int, default=0, help="the first split")
     run.add_argument("--workers", type=int, default=2)
-    run.add_argument("--again", action="store_true", help="judge cells that are there already")
+    run.add_argument("--again", action="store_true", help="judge cells anew that are there already")
     table = commands.add_parser("table")
     table.add_argument("--results", type=Path, default=RESULTS / "gate.jsonl")
     table.add_argument("--suite", help="only lines that this code of the attacks judged")

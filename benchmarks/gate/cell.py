@@ -70,9 +70,9 @@ def cell_of(line: Line) -> Cell:
     return Cell(**{name: line[name] for name in Cell.__dataclass_fields__})
 
 
-def done(results: Path) -> dict[Cell, Line]:
-    """The last line of each cell: what was done again replaces what was there."""
-    return {cell_of(line): line for line in _lines(results)}
+def done(results: Path, suite: str | None = None) -> dict[Cell, Line]:
+    """The last line of each cell, of those that this code of the attacks judged if it is named."""
+    return {cell_of(line): line for line in _lines(results) if suite in (None, line["suite"])}
 
 
 def _lines(results: Path) -> Iterator[Line]:

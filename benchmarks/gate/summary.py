@@ -76,13 +76,11 @@ TARGETS = (
 )
 
 
-def markdown(lines: Lines, suite: str | None = None) -> str:
-    """The tables of the lines that one code of the attacks judged, or of all."""
-    chosen = {cell: line for cell, line in lines.items() if suite in (None, line["suite"])}
-    minutes = sum(line["cpu_make"] + line["cpu_gate"] for line in chosen.values()) / 60
-    codes = ", ".join(f"{code} {count}" for code, count in Counter(line["suite"] for line in chosen.values()).items())
-    title = f"{len(chosen):,} cells, {minutes:.0f} CPU minutes; code of the attacks and how many it judged: {codes}."
-    return "\n\n".join([title, _targets(chosen), *_sections(chosen), _let_through(chosen)])
+def markdown(lines: Lines) -> str:
+    minutes = sum(line["cpu_make"] + line["cpu_gate"] for line in lines.values()) / 60
+    codes = ", ".join(f"{code} {count}" for code, count in Counter(line["suite"] for line in lines.values()).items())
+    title = f"{len(lines):,} cells, {minutes:.0f} CPU minutes; code of the attacks and how many it judged: {codes or 'none'}."
+    return "\n\n".join([title, _targets(lines), *_sections(lines), _let_through(lines)])
 
 
 def _targets(lines: Lines) -> str:
