@@ -59,6 +59,26 @@ def copies(sample: Sample, rng: np.random.Generator, share: float) -> Case:
     return _with_rows(sample, shuffled_rows(sample.train, rng).head(max(1, round(share * len(sample.fresh)))), rng)
 
 
+def altered_copies(sample: Sample, rng: np.random.Generator, share: float) -> Case:
+    """A share of the rows are training rows with one cell that is another person's."""
+    rows = shuffled_rows(sample.train, rng).head(max(1, round(share * len(sample.fresh))))[sample.columns].to_numpy()
+    column = rng.integers(rows.shape[1], size=len(rows))
+    rows[np.arange(len(rows)), column] = sample.fresh[sample.columns].to_numpy()[rng.integers(len(sample.fresh), size=len(rows)), column]
+    return _with_rows(sample, pd.DataFrame(rows, columns=sample.columns), rng)
+
+
+def jittered_copies(sample: Sample, rng: np.random.Generator, share: float) -> Case:
+    """A share of the rows are training rows with each number of a hundred or more off by up to a hundredth, and by one at least."""
+    rows = shuffled_rows(sample.train, rng).head(max(1, round(share * len(sample.fresh))))
+    return _with_rows(sample, rows.assign(**{c: _cells(_jittered(_number(rows[c]), rng)) for c in sample.numbers}), rng)
+
+
+def _jittered(numbers: Any, rng: np.random.Generator) -> Any:
+    size = np.abs(numbers)
+    off = rng.choice([-1, 1], size=len(size)) * np.maximum(1, 0.01 * rng.random(len(size)) * size)
+    return np.where(size >= 100, numbers + off, numbers)
+
+
 def memoriser(sample: Sample, rng: np.random.Generator, share: float) -> Case:
     """The same, of those who are least like anybody else: by the mean distance to their five nearest."""
     far = _nearest(sample.train, sample)[0].mean(axis=1)
@@ -192,7 +212,9 @@ GENERATORS: dict[str, Planted] = {
     "fresh": Planted(fresh, "free"),
     "copy": Planted(partial(copy, ordered=False), "leak"),
     "copy_ordered": Planted(partial(copy, ordered=True), "leak"),
-    **{f"copies_{percent:g}": Planted(partial(copies, share=percent / 100), "leak") for percent in (5, 2, 1, 0.5)},
+    **{f"copies_{percent:g}": Planted(partial(copies, share=percent / 100), "leak") for percent in (5, 2, 1, 0.5, 0.2)},
+    **{f"altered_{percent}": Planted(partial(altered_copies, share=percent / 100), "leak") for percent in (5, 1)},
+    **{f"jittered_{percent}": Planted(partial(jittered_copies, share=percent / 100), "leak") for percent in (5, 1)},
     **{f"noisy_{percent}": Planted(partial(noisy_copy, share=percent / 100), "leak") for percent in (10, 30, 50, 70)},
     "smote": Planted(smote, "leak"),
     **{f"tree_{leaf}": Planted(partial(tree, leaf=leaf), "leak") for leaf in (1, 5)},

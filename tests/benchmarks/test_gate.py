@@ -22,7 +22,7 @@ from dpsynth.schema.schema import Schema
 
 PEOPLE = 600
 PARTNER = Policy.load("partner-contract")
-COPIED = {"copy": 120, "copy_ordered": 120, "copies_5": 6, "copies_1": 1, "outliers_1": 1, "fresh": 0}
+COPIED = {"copy": 120, "jittered_5": 0, "copy_ordered": 120, "copies_5": 6, "copies_1": 1, "outliers_1": 1, "fresh": 0}
 LETTERS = [chr(ord("a") + i) for i in range(8)]
 
 
