@@ -116,7 +116,7 @@ def _judged(target: Target, rate: float, low: float, high: float) -> str:
     if rate > target.bound if target.at_most else rate < target.bound:
         return "**missed**"
     proved = high <= (target.upper or target.bound) if target.at_most else low >= target.bound
-    return "met" if proved or target.bound == 1.0 else "open"
+    return "no miss" if target.bound == 1.0 else "met" if proved else "open"
 
 
 def bounds(count: int, total: int) -> tuple[float, float]:
