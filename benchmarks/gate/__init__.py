@@ -1,0 +1,1 @@
+"""The gate's own benchmark: planted generators, and how often each is let through."""
