@@ -36,7 +36,8 @@ from dpsynth.synthesizers import Generator, Model
 from dpsynth.synthesizers.registry import DEEP, GENERATORS, NEEDED, generator_named
 
 NOT_ASKED = dict.fromkeys(("independent", "mst", "aim", "privbayes", "mwem"), TRAINING) | dict.fromkeys(DEEP, ("C14",))
-"""Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here is asked all of them."""
+"""Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here
+is asked all of them."""
 
 ALWAYS = ("epsilon", "delta")
 SERVED_DEEP = tuple(DEEP) if all(map(find_spec, NEEDED)) else ()
