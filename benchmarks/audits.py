@@ -16,7 +16,10 @@ from multiprocessing import get_context
 
 from attacks.audit import Audit
 from dpsynth.releasing.audited import RUNS, audit_generator, carry, finding
-from dpsynth.synthesizers.registry import GENERATORS
+from dpsynth.synthesizers.registry import DEEP, generator_named
+from dpsynth.synthesizers.registry import GENERATORS as COUNTING
+
+GENERATORS = COUNTING | {name: generator_named(name) for name in DEEP}
 
 
 def audit_all(runs: int) -> dict[str, Audit]:
