@@ -20,11 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.deep.network import Margin
-from dpsynth.encoding import Decoder
+from dpsynth.encoding import Codec, Decoder
+from dpsynth.graphical import GraphicalModel
 from dpsynth.privacy import Attribute, Merged, PrivateTable
 from dpsynth.synthesizers.alone import columns_alone
 from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.bench import FIRST_LOOK, SAFE, share_of_columns
+from dpsynth.synthesizers.generator import Fitted
+from dpsynth.synthesizers.source import Graphical
 from dpsynth.synthesizers.views import RARE, View
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +43,7 @@ class Columns:
         decoders: from the groups that a network sees to a column's own codes.
         shares: of the rows in each group, of each column; they sum to 1.
         total: the noisy number of rows; at least 1.
+        alone: the model of independent columns, over their own codes.
         all_there_is: whether they took the whole budget, and nothing is to be learnt between them.
     """
 
@@ -47,6 +51,7 @@ class Columns:
     decoders: tuple[Decoder, ...]
     shares: tuple[Floats, ...]
     total: float
+    alone: GraphicalModel
     all_there_is: bool
 
     @classmethod
@@ -62,7 +67,13 @@ class Columns:
         total = max(float(alone.total), 1.0)
         noise = max(answers[-1].sigma, COMMON * total / RARE)
         decoders = tuple(View.of(a, c, noise).decoder(c) for a, c in zip(attributes, counts, strict=True))
-        return cls(answers, decoders, tuple(_shares(d, c) for d, c in zip(decoders, counts, strict=True)), total, all_there_is)
+        shares = tuple(_shares(d, c) for d, c in zip(decoders, counts, strict=True))
+        return cls(answers, decoders, shares, total, alone, all_there_is)
+
+    def independent(self) -> Fitted:
+        """What `Independent` makes of these answers."""
+        bases = (d.attribute.base if isinstance(d.attribute, Merged) else d.attribute for d in self.decoders)
+        return Fitted(Graphical(self.alone), Codec(tuple(map(Decoder, bases))), self.answers)
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:

@@ -53,9 +53,9 @@ class DPDiffusion(Generator):
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         columns = Columns.measured(table, attributes)
-        width = len(columns.logits)
-        layers = (np.zeros((1, width)), np.zeros((width, 1))) if columns.all_there_is else _learnt(table, columns)
-        source = Diffused(columns.names, columns.sizes, *layers, columns.logits, columns.margins, columns.total)
+        if columns.all_there_is:
+            return columns.independent()
+        source = Diffused(columns.names, columns.sizes, *_learnt(table, columns), columns.logits, columns.margins, columns.total)
         return Fitted(source, Codec(columns.decoders), columns.answers)
 
 

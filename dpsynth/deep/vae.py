@@ -46,8 +46,9 @@ class DPVAE(Generator):
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         columns = Columns.measured(table, attributes)
-        layers = ((np.zeros((len(columns.logits), LATENT)), columns.logits),) if columns.all_there_is else _learnt(table, columns)
-        source = Network(columns.names, columns.sizes, layers, LATENT, None, columns.margins, columns.total)
+        if columns.all_there_is:
+            return columns.independent()
+        source = Network(columns.names, columns.sizes, _learnt(table, columns), LATENT, None, columns.margins, columns.total)
         return Fitted(source, Codec(columns.decoders), columns.answers)
 
 

@@ -170,6 +170,7 @@ def test_steps_follow_what_the_rows_can_say_in_powers_of_two():
 def test_where_columns_deserve_all_they_get_all_and_nothing_is_trained(kind):
     few = kind(0.1, 1e-5).fit(frame(100), SCHEMA)
     assert {e["kind"] for e in few.events} == {"marginal"}
+    assert few.source.kind == "graphical"
     assert few.spent.amount >= 0.999 * few.granted.amount
     assert len(few.sample(30)) == 30
     assert {e["kind"] for e in kind(8.0, 1e-5).fit(frame(300), SCHEMA).events} == {"marginal", "train"}
