@@ -41,8 +41,10 @@ MAY_FAIL_ONLY = (
     "distance_subgroups",
     "shadow",
 )
-AREAS = ("membership_auc", "nndr", "dcr_share", "density_ratio", "gen_lra", "shadow")
-AREAS += ("distance", "distance_outliers", "distance_rare", "distance_subgroups")
+AREAS = (
+    *("membership_auc", "nndr", "dcr_share", "density_ratio", "gen_lra", "shadow"),
+    *("distance", "distance_outliers", "distance_rare", "distance_subgroups"),
+)
 MAY_NOT_APPLY = ("exact_match", "rare_value")
 
 

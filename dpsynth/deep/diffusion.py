@@ -1,8 +1,9 @@
 """DPDiffusion: cells of a row are masked at random and told from those left; a row is made by unmasking its cells one at a time.
 
-Statement. A fit is (epsilon, delta)-DP: a fifth of the grant measures every column, the rest is one plan of noised steps, both through
-`PrivateTable`. Sensitivity: `privacy/table.py` and `privacy/training.py`; a row's loss is its own, a mean over `TIMES` times of
-the diffusion, each with a mask drawn afresh, taken before its gradient is clipped.
+Statement. A fit is (epsilon, delta)-DP: a share of the grant measures every column, the rest is one plan of noised steps, both through
+`PrivateTable`; where columns deserve nearly all they get all, and the model is that of independent columns. Sensitivity:
+`privacy/table.py` and `privacy/training.py`; a row's loss is its own, a mean over `TIMES` times of the diffusion, each with a mask drawn
+afresh, taken before its gradient is clipped.
 
 The network tells all masked cells at once: what is visible adds up to one hidden vector, and that moves each column's shares from those
 measured. It has no other constants, so with nothing visible it says just what was measured, and so it does before its first
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.deep.columns import MEASURING, Columns
+from dpsynth.deep.columns import Columns
 from dpsynth.deep.network import BLOCK, Margin, _evenly, _weights
 from dpsynth.encoding import Codec
 from dpsynth.errors import Fault
@@ -48,12 +49,13 @@ class DPDiffusion(Generator):
     def check(self, schema: Schema) -> list[Fault]:
         from dpsynth.deep.learning import faults_of
 
-        return faults_of(self, schema, 1 - MEASURING)
+        return faults_of(self, schema)
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         columns = Columns.measured(table, attributes)
-        layers = _learnt(table, columns) if len(attributes) > 1 else (np.zeros((1, len(columns.logits))), np.zeros((len(columns.logits), 1)))
-        source = Diffused(columns.names, columns.sizes, *layers, columns.logits, columns.margins, columns.total)
+        if columns.all_there_is:
+            return columns.independent()
+        source = Diffused(columns.names, columns.sizes, *_learnt(table, columns), columns.logits, columns.margins, columns.total)
         return Fitted(source, Codec(columns.decoders), columns.answers)
 
 

@@ -40,8 +40,8 @@ from dpsynth.synthesizers.generator import Fitted, Generator
 
 COLUMNS, PAIRS = 0.15, 0.35
 SAFE = 1 - 1e-9
-WORTH_A_PAIR = 1.0
-ROWS_A_STEP, LEAST_STEPS, MOST_STEPS = 32, 16, 600
+WORTH_A_PAIR, SURE = 1.0, 3.0
+ROWS_A_STEP, LEAST_STEPS, MOST_STEPS = 64, 16, 512
 BATCH, CLIP, FAKES = 512, 1.0, 4
 LATENT, HIDDEN, CRITIC = 32, (128, 128), 64
 MADE, WARM_UP, TURNS = 256, 0.25, 1
@@ -65,12 +65,12 @@ class DPGAN(Generator):
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         answers = measured(table, attributes)
         margins = margins_of(attributes, answers)
-        total = max(float(np.mean([a.values.sum() for a in answers])), 1.0)
+        total, surely = total_of(answers)
         label = target_of(table.schema, attributes)
         with torch.random.fork_rng():
             torch.manual_seed(0)  # no privacy hangs on where a network starts
             pair = _Pair([a.size for a in attributes], label, margins)
-        pair.learn(table, attributes, total)
+        pair.learn(table, attributes, surely)
         layers = tuple(
             (m.weight.detach().double().cpu().numpy(), m.bias.detach().double().cpu().numpy()) for m in pair.maker if isinstance(m, nn.Linear)
         )
@@ -104,6 +104,13 @@ def measured(table: PrivateTable, attributes: Sequence[Attribute]) -> tuple[Answ
     share = amount * PAIRS / max(len(others), 1)
     worth = [a for a in others if a.size * attributes[target].size * table.sigma(share) < WORTH_A_PAIR * total]
     return (*ones, *(measure(table, [attributes[target], a], share) for a in worth))
+
+
+def total_of(answers: Sequence[Answer]) -> tuple[float, float]:
+    """The noisy number of rows, and one that it is hardly below: steps that noise alone asks for would be wasted."""
+    total = float(np.mean([a.values.sum() for a in answers]))
+    spread = math.sqrt(sum(a.sigma**2 * a.values.size for a in answers)) / len(answers)
+    return max(total, 1.0), max(total - SURE * spread, 1.0)
 
 
 def margins_of(attributes: Sequence[Attribute], answers: Sequence[Answer]) -> tuple[Margin, ...]:
@@ -233,14 +240,14 @@ class _Pair:
         return nn.functional.one_hot(drawn, self.labels).float()
 
     def _distance(self, rows: Tensor) -> Tensor:
-        """From the released marginals: the mean over them of the Kullback-Leibler divergence, but for a constant."""
+        """From the released marginals: the mean over them of the Kullback-Leibler divergence."""
         return torch.stack([*self._divergences(rows)]).mean()
 
     def _divergences(self, rows: Tensor) -> Iterator[Tensor]:
         for columns, wanted in self.wanted:
             first = rows[:, self.spans[columns[0]]]
             held = first.mean(0) if len(columns) == 1 else first.T @ rows[:, self.spans[columns[1]]] / len(rows)
-            yield -(wanted * torch.log(held + 1e-6)).sum()
+            yield (wanted * (torch.log(wanted + 1e-6) - torch.log(held + 1e-6))).sum()
 
     @torch.no_grad()
     def _hold(self) -> None:

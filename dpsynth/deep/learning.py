@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dpsynth.deep.columns import Columns
+from dpsynth.deep.columns import MOST_SHARE, Columns
 from dpsynth.deep.device import device_of_choice, require_device
 from dpsynth.deep.modules import Likelihood
 from dpsynth.deep.planning import carries_a_step, plan_for, too_small
@@ -34,13 +34,15 @@ from dpsynth.synthesizers.generator import Generator
 
 Net = TypeVar("Net", bound=nn.Module)
 BATCH, CLIP = 1024, 0.5
+LEAST_STEPS, SIGNAL = 16, 16
 RATE, MOMENTA, FALLING, MEMORY = 0.01, (0.9, 0.99), 1 / 3, 0.98
 
 
 def learn(table: PrivateTable, network: Likelihood, columns: Columns, most_steps: int) -> None:
-    """Train the network for all that is left of the grant, in fewer steps where the table is small; leave its averaged weights in it."""
+    """Train the network for all that is left of the grant, in fewer steps where the table or the grant is small; leave its averaged weights in it."""
     left = table.left
-    plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, columns.total, BATCH, steps_for(columns.total, most_steps))
+    steps = steps_for(columns.total * math.sqrt(left.amount), most_steps)
+    plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, columns.total, BATCH, steps)
     optimiser = torch.optim.Adam(network.parameters(), RATE, betas=MOMENTA)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))  # type: ignore[no-untyped-call]
     for step in table.train(
@@ -66,15 +68,15 @@ def surprise(network: nn.Module, codes: Tensor) -> Tensor:
     return network.surprise(codes)
 
 
-def steps_for(total: float, most: int) -> int:
-    """As many as a table of so many rows carries, in powers of two."""
-    return min(most, max(16, int(2 ** round(math.log2(max(total, 1.0) / 64)))))
+def steps_for(signal: float, most: int) -> int:
+    """As many as all rows together, `signal` times louder than the noise on one step of them all, are worth; in powers of two."""
+    return min(most, max(LEAST_STEPS, int(2 ** round(math.log2(max(signal, 1.0) / SIGNAL)))))
 
 
-def faults_of(generator: Generator, schema: Schema, learning: float) -> list[Fault]:
-    """What keeps a generator from training on a table of this schema: a `learning` share of the grant has to carry a step."""
+def faults_of(generator: Generator, schema: Schema) -> list[Fault]:
+    """What keeps a generator from training on a table of this schema: the least that columns leave of the grant has to carry a step."""
     cost = Request(generator.epsilon, generator.delta, True, generator.name).cost_in(GDP)
-    short = not carries_a_step(cost.amount * (1 - domain_share(schema)) * learning, cost.event_delta / 2)
+    short = not carries_a_step(cost.amount * (1 - domain_share(schema)) * (1 - MOST_SHARE), cost.event_delta / 2)
     return [*(too_small().faults if short else ()), *require_device()]
 
 

@@ -1,7 +1,7 @@
 """How many steps, of which rate, with how much noise: from released numbers and the budget alone.
 
-A rate is a power of a half, at most a half, and the steps follow from the size of the table in powers of two, so that tables of about the same size have the
-same plan: solving for its noise takes a second, and is remembered.
+A rate is a power of a half, at most a half, and the steps follow from the size of the table in powers of two, so that tables of about the
+same size have the same plan: solving for its noise takes a second, and is remembered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """DPVAE: rows are read into a few normal numbers and told from them again; rows are made from fresh numbers.
 
-Statement. A fit is (epsilon, delta)-DP: a fifth of the grant measures every column, the rest is one plan of noised steps, both through
-`PrivateTable`. Encoder and decoder are one network with one loss a row, clipped together; `DRAWS` draws of a row's numbers are averaged
-before. Sensitivity: `privacy/table.py` and `privacy/training.py`.
+Statement. A fit is (epsilon, delta)-DP: a share of the grant measures every column, the rest is one plan of noised steps, both through
+`PrivateTable`; where columns deserve nearly all they get all, and the model is that of independent columns. Encoder and decoder are
+one network with one loss a row, clipped together; `DRAWS` draws of a row's numbers are averaged before. Sensitivity:
+`privacy/table.py` and `privacy/training.py`.
 
 The numbers that rows are read into are as private as the rows: none leave the kernel, nothing is fitted to them, the encoder is
 forgotten. Rows are made from the prior, standard normal, and weighed to have the marginals measured (`network.py`). The decoder
@@ -19,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dpsynth.deep.columns import MEASURING, Columns
+from dpsynth.deep.columns import Columns
 from dpsynth.deep.network import Network
 from dpsynth.encoding import Codec
 from dpsynth.errors import Fault
@@ -41,12 +42,13 @@ class DPVAE(Generator):
     def check(self, schema: Schema) -> list[Fault]:
         from dpsynth.deep.learning import faults_of
 
-        return faults_of(self, schema, 1 - MEASURING)
+        return faults_of(self, schema)
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         columns = Columns.measured(table, attributes)
-        layers = _learnt(table, columns) if len(attributes) > 1 else ((np.zeros((len(columns.logits), LATENT)), columns.logits),)
-        source = Network(columns.names, columns.sizes, layers, LATENT, None, columns.margins, columns.total)
+        if columns.all_there_is:
+            return columns.independent()
+        source = Network(columns.names, columns.sizes, _learnt(table, columns), LATENT, None, columns.margins, columns.total)
         return Fitted(source, Codec(columns.decoders), columns.answers)
 
 

@@ -92,7 +92,8 @@ def _looks(case: Case, frame: pd.DataFrame, runs: int) -> Floats:
         assert network.weight.grad is not None
         return float(network.weight.grad[0] @ along)
 
-    return np.array([[step() for _ in range(case.plan.steps)] for _ in range(runs)]).sum(axis=1)
+    seen: Floats = np.array([[step() for _ in range(case.plan.steps)] for _ in range(runs)]).sum(axis=1)
+    return seen
 
 
 class _Untrained(PrivateTable):

@@ -44,7 +44,7 @@ BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3,
 # have about three columns. At most so long a round, the model being full.
 REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.1
 # Of generators that train: seconds to import torch and to solve for a plan; a step; rows a step, and the most steps. Adult, one core.
-TRAIN_START, TRAIN_STEP, ROWS_A_STEP, MOST_STEPS = 10.0, 0.04, 32, 600
+TRAIN_START, TRAIN_STEP, ROWS_A_STEP, MOST_STEPS = 10.0, 0.04, 64, 512
 # Seconds for a target and a row of the synthetic table to be compared, planted leaks included; for the other attacks, a cell.
 COMPARE, ATTACK = 4e-8, 5e-6
 # MB of any fit, and bytes a cell of the table: what is read, split, coded. MB of any release, and bytes a row and a cell with what attacks hold.

@@ -227,7 +227,7 @@ def an_error_holds_no_cell(subject: Subject) -> None:
 
 @guards("C27")
 def a_fit_that_fails_stays_charged(subject: Subject) -> None:
-    with opened(subject, CLOSED, 2.0) as budget:
+    with opened(subject, CLOSED, 2.0, 2 * DELTA) as budget:
         budget.fit(crowd(CLOSED), CLOSED, EPSILON, DELTA)
         once = budget.spent()
         assert is_refused(budget.fit, watched(crowd(CLOSED), BreakingWatch()), CLOSED, EPSILON, DELTA), "a broken medium went unnoticed"

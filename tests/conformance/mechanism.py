@@ -257,9 +257,9 @@ def sampling_is_free(subject: Subject) -> None:
 
 
 @contextmanager
-def opened(subject: Subject, schema: Schema, epsilon: float) -> Iterator[Any]:
+def opened(subject: Subject, schema: Schema, epsilon: float, delta: float = DELTA) -> Iterator[Any]:
     with workplace() as folder:
-        yield able(subject, KeepsBudget).budget(folder, schema, epsilon, DELTA)
+        yield able(subject, KeepsBudget).budget(folder, schema, epsilon, delta)
 
 
 @guards("C19", KINDS)

@@ -36,7 +36,8 @@ from dpsynth.synthesizers import Generator, Model
 from dpsynth.synthesizers.registry import DEEP, GENERATORS, NEEDED, generator_named
 
 NOT_ASKED = dict.fromkeys(("independent", "mst", "aim", "privbayes", "mwem"), TRAINING) | dict.fromkeys(DEEP, ("C14",))
-"""Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here is asked all of them."""
+"""Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here
+is asked all of them."""
 
 ALWAYS = ("epsilon", "delta")
 SERVED_DEEP = tuple(DEEP) if all(map(find_spec, NEEDED)) else ()
@@ -279,11 +280,11 @@ class LedgerBudget:
 
 
 def subjects() -> Iterator[Ours]:
-    """Every generator as it is, with each value of each option, and on a ledger in the other currency."""
+    """Every generator as it is, with each value of each option, and, but for those that train, on a ledger in the other currency: a training
+    is one charge, whose price in each is tested where it is made (tests/privacy/test_dpsgd.py)."""
     for name in GENERATORS:
         yield Ours(name)
         yield from (Ours(name, ((option, value),)) for option, values in OPTIONS.get(name, {}).items() for value in values[1:])
         yield Ours(name, currency=ZCDP)
     for name in SERVED_DEEP:
         yield OursTraining(name)
-        yield OursTraining(name, currency=ZCDP)

@@ -129,7 +129,7 @@ def test_what_columns_have_in_common_is_learnt(kind):
 
 @each_generator
 def test_a_saved_model_is_sampled_without_torch(kind, tmp_path):
-    model = kind(1.0, 1e-5).fit(frame(300), SCHEMA)
+    model = kind(4.0, 1e-5).fit(frame(300), SCHEMA)
     assert model.spent.amount >= 0.999 * model.granted.amount
     path = tmp_path / "model.npz"
     model.save(path)
@@ -161,6 +161,16 @@ def test_a_budget_too_small_for_a_step_is_refused_before_a_charge(kind):
         kind(1e-7, 1e-12).request(SCHEMA)
 
 
-def test_steps_follow_the_size_of_the_table_in_powers_of_two():
-    assert [steps_for(n, 512) for n in (0.0, 100.0, 2000.0, 2100.0, 40_000.0, 1e9)] == [16, 16, 32, 32, 512, 512]
+def test_steps_follow_what_the_rows_can_say_in_powers_of_two():
+    assert [steps_for(s, 512) for s in (0.0, 100.0, 500.0, 510.0, 10_000.0, 1e9)] == [16, 16, 32, 32, 512, 512]
     assert diffusion.MOST_STEPS == vae.MOST_STEPS == 512
+
+
+@each_generator
+def test_where_columns_deserve_all_they_get_all_and_nothing_is_trained(kind):
+    few = kind(0.1, 1e-5).fit(frame(100), SCHEMA)
+    assert {e["kind"] for e in few.events} == {"marginal"}
+    assert few.source.kind == "graphical"
+    assert few.spent.amount >= 0.999 * few.granted.amount
+    assert len(few.sample(30)) == 30
+    assert {e["kind"] for e in kind(8.0, 1e-5).fit(frame(300), SCHEMA).events} == {"marginal", "train"}

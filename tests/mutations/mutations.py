@@ -531,4 +531,93 @@ CHARGES = (
     ),
 )
 
-MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES)
+TRAINED = "privacy/test_training.py"
+
+TRAINING = (
+    Mutation(
+        "a step without noise",
+        "privacy/table.py",
+        "self._noise.add_gaussian(exact, plan.sigma * clip)",
+        "exact",
+        (f"{TRAINED}::test_gradients_are_over_the_declared_batch_whatever_was_drawn_and_an_empty_batch_is_a_step",),
+    ),
+    Mutation(
+        "normal noise of half its scale",
+        "privacy/noise.py",
+        "exact + sigma * normal.numpy()",
+        "exact + sigma / 2 * normal.numpy()",
+        (f"{TRAINED}::test_batches_are_poisson_and_noise_is_normal_by_system_entropy",),
+    ),
+    Mutation(
+        "batches of one size",
+        "privacy/noise.py",
+        'words = np.frombuffer(_stream(8 * units), dtype="<u8")\n',
+        'words = np.frombuffer(_stream(8 * units), dtype="<u8")\n        return np.sort(np.argsort(words)[: round(rate * units)])\n',
+        (f"{TRAINED}::test_batches_are_poisson_and_noise_is_normal_by_system_entropy",),
+    ),
+    Mutation(
+        "gradients not clipped",
+        "privacy/training.py",
+        "(clip * (1 - CLOSE) / norms).clamp(max=1)",
+        "torch.ones_like(norms)",
+        (f"{TRAINED}::test_the_fast_clipped_sum_is_that_of_single_units[4096-rows-rows]",),
+    ),
+    Mutation(
+        "the size that was drawn for a normaliser",
+        "privacy/table.py",
+        "/ (plan.rate * declared))",
+        "/ max(sum(len(piece.ends) for piece in batch), 1))",
+        (f"{TRAINED}::test_gradients_are_over_the_declared_batch_whatever_was_drawn_and_an_empty_batch_is_a_step",),
+    ),
+    Mutation(
+        "rows clipped where persons are protected",
+        "privacy/table.py",
+        "np.arange(len(frame)) if self.schema.unit.is_row else pd.fact",
+        "np.arange(len(frame)) if self.schema.unit.columns else pd.fact",
+        (f"{TRAINED}::test_a_person_moves_a_step_by_the_clip_at_most_whatever_rows_it_has[rows]",),
+    ),
+    Mutation(
+        "norms of a person's rows added as if they were apart",
+        "privacy/training.py",
+        "        if self.most == 1:\n            return items\n",
+        "        if self.most >= 1:\n            return items\n",
+        (f"{TRAINED}::test_the_fast_clipped_sum_is_that_of_single_units[4096-persons-rows]",),
+    ),
+    Mutation(
+        "steps written down after they read",
+        "privacy/table.py",
+        "            self._answers.record(spent, True)\n",
+        "            if block.stop == block.start + 1:\n                self._answers.record(spent, True)\n",
+        (f"{TRAINED}::test_steps_are_journalled_before_they_read_and_a_resume_begins_after_them_with_what_was_learnt",),
+    ),
+    Mutation(
+        "a large batch truncated",
+        "privacy/training.py",
+        "        for number in np.unique(piece):\n",
+        "        for number in np.unique(piece)[:1]:\n",
+        (f"{TRAINED}::test_the_fast_clipped_sum_is_that_of_single_units[4-rows-rows]",),
+    ),
+    Mutation(
+        "a loss that looks at other rows let through",
+        "privacy/training.py",
+        "        if not torch.allclose(together, torch.cat(alone), rtol=TOLERANCE, atol=1e-5):\n",
+        "        if len(alone) != len(together):\n",
+        (f"{TRAINED}::test_what_would_break_the_clipping_is_refused_before_a_charge[loss over the batch's size]",),
+    ),
+    Mutation(
+        "a loss's own generator let through",
+        "privacy/training.py",
+        '        if (kwargs or {}).get("generator") is not None:\n',
+        "        if False:\n",
+        (f"{TRAINED}::test_what_would_break_the_clipping_is_refused_before_a_charge[own generator]",),
+    ),
+    Mutation(
+        "a training that is not charged",
+        "privacy/table.py",
+        "        self._ask(question, cost, lambda: True)\n",
+        "        self._ask(question, cost - cost, lambda: True)\n",
+        (f"{TRAINED}::test_the_whole_plan_is_one_charge_in_the_ledgers_currency_before_a_row_is_read",),
+    ),
+)
+
+MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES, *TRAINING)

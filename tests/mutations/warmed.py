@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -28,6 +29,7 @@ LIBRARIES = (
     "scipy.optimize",
     "scipy.special",
     "scipy.stats",
+    *(name for name in ("torch", "opacus") if find_spec(name)),
 )
 
 

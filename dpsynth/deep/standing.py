@@ -1,0 +1,62 @@
+"""Where generators that train stand beside those that count, as measured: what `plan` may say of them, and refuse.
+
+Nothing here reads rows. Each line is one measured setting (`python -m benchmarks.deep`): a table's shape, a budget, and each generator's
+mean total variation over all pairs of columns, in parts of that of independent columns fitted with the same budget.
+
+What decides is how loud the rows are: units times mu, over the cells of all columns together. Between two measured settings the quieter
+one speaks: a generator is said to be no better than what was seen with less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Attributes:
+    table: which one was measured.
+    rows, columns, cells: its shape; cells are those of all columns together, missing ones included.
+    mu: what the budget is worth.
+    errors: of each generator, over that of independent columns.
+    """
+
+    table: str
+    rows: int
+    columns: int
+    cells: int
+    mu: float
+    errors: Mapping[str, float]
+
+    @property
+    def loudness(self) -> float:
+        return self.rows * self.mu / self.cells
+
+
+MEASURED = (
+    Setting("adult_discrete@1000", 1_000, 14, 602, 1.659, {"diffusion": 1.04, "vae": 1.10, "aim": 0.73}),
+    Setting("adult_discrete@10000", 10_000, 14, 602, 0.266, {"diffusion": 0.90, "vae": 0.97, "aim": 0.63}),
+    Setting("adult_discrete@3000", 3_000, 14, 602, 1.659, {"diffusion": 0.76, "vae": 0.89, "aim": 0.62}),
+    Setting("cps_tax_units_wide@40000", 40_000, 66, 1_897, 0.715, {"diffusion": 0.50}),
+    Setting("adult_discrete", 39_074, 14, 602, 0.266, {"diffusion": 0.49, "vae": 0.59, "gan": 1.30, "aim": 0.38}),
+    Setting("adult_discrete@10000", 10_000, 14, 602, 1.659, {"diffusion": 0.52, "vae": 0.66, "aim": 0.43}),
+    Setting("diabetes130", 81_413, 48, 676, 0.715, {"diffusion": 0.53, "vae": 0.67, "aim": 0.53}),
+    Setting("adult_discrete", 39_074, 14, 602, 1.659, {"diffusion": 0.33, "vae": 0.45, "aim": 0.26}),
+)
+EVEN = 1.02
+
+
+def standing(generator: str, rows: float, cells: int, mu: float) -> float | None:
+    """The generator's error over that of independent columns, as in the loudest measured setting that is no louder than this one; the
+    quietest one where none is. None for a generator that was not measured.
+    """
+    known = sorted((s for s in MEASURED if generator in s.errors), key=lambda s: s.loudness)
+    below = [s for s in known if s.loudness <= rows * mu / cells]
+    return (below[-1] if below else known[0]).errors[generator] if known else None
+
+
+def loses(generator: str, rows: float, cells: int, mu: float) -> bool:
+    """Whether it was measured to be further from the rows than independent columns are, by more than chance; also said of what was not measured."""
+    found = standing(generator, rows, cells, mu)
+    return found is None or found > EVEN
