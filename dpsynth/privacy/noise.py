@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+SUMMED = 4
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -70,18 +71,17 @@ class SystemNoise:
         return np.flatnonzero(words < np.uint64(math.floor(rate * 2.0**64)))
 
     def seed(self) -> int:
-        """For chance that no privacy hangs on."""
-        return secrets.randbits(63)
+        """As many bits as the state of a Mersenne Twister, for what a loss draws: its draws have to be as good as independent (`training.py`)."""
+        return secrets.randbits(624 * 32)
 
     def add_gaussian(self, exact: Floats, sigma: float) -> Floats:
         """Numbers, shape (n,), plus independent normal noise of scale `sigma`."""
         import torch
 
-        pairs = (len(exact) + 1) // 2
-        words = torch.frombuffer(bytearray(_stream(16 * pairs)), dtype=torch.int64)
-        uniform = (words >> 11).bitwise_and_(2**53 - 1).double().add_(1).mul_(2.0**-53).view(2, pairs)  # in (0, 1]
+        words = torch.frombuffer(bytearray(_stream(8 * 2 * SUMMED * len(exact))), dtype=torch.int64)
+        uniform = (words >> 11).bitwise_and_(2**53 - 1).double().add_(1).mul_(2.0**-53).view(2, SUMMED, len(exact))  # in (0, 1]
         radius, angle = uniform[0].log_().mul_(-2).sqrt_(), uniform[1].mul_(2 * math.pi)
-        normal = torch.cat([radius * angle.cos(), radius * angle.sin()])[: len(exact)]
+        normal = (radius * angle.cos()).sum(0) / math.sqrt(SUMMED)
         noisy: Floats = exact + sigma * normal.numpy()
         return noisy
 
