@@ -4,11 +4,13 @@ Statement. `add_discrete_gaussian` returns counts + Y with Y drawn independently
 (P[Y = x] proportional to exp(-x^2 / 2 sigma^2)); `choose` returns i with probability proportional to
 exp(score_i / scale), the exponential mechanism. Both are exact (no floating point in the draw), take entropy
 from the operating system, and have no seed. `include` names each unit with a probability of at most `rate`, to 2^-64, independently;
-`add_gaussian` adds independent normal numbers of scale sigma, made in double precision and so not exact (see `training.py`). Both take
+`add_gaussian` adds independent normal numbers of scale sigma, made in double precision and so not exact (see `training.py`): each is the sum
+of four by Box and Muller over two, for one alone is on a grid in its tail, coarse enough to be seen, and ends at 8.6 sigma. Both take
 their bits from AES-256 in counter mode under a fresh key of the operating system's for each call, which is kept nowhere. Sensitivity is the
 caller's: see `table.py`.
 
-References: Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), as implemented by OpenDP; Box, Muller 1958.
+References: Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), as implemented by OpenDP; Box, Muller 1958; Holohan, Braghin 2021
+(arXiv 2107.10138), sums of four.
 """
 
 from __future__ import annotations

@@ -212,10 +212,6 @@ def sent_back_by_the_rows_mean(network: Any, codes: Any) -> Any:
     return found
 
 
-def sorted_by_a_column(network: Any, codes: Any) -> Any:
-    return plainly(network, codes[codes[:, 0].argsort(stable=True)])
-
-
 OWN = torch.Generator()
 CPU = torch.device("cpu")
 plainly = NETWORKS["rows"][1]
@@ -235,7 +231,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], str]] = {
     "padding": (lambda: nn.Embedding(20, 3, padding_idx=0), lambda n, c: n(c).sum((1, 2)), "padding"),
     "rows mixed by chance": (Flat, lambda n, c: (n(one_hot(c) + one_hot(c)[torch.rand(len(c)).argsort()]) - 1) ** 2, "depends on the other rows"),
     "rows mixed by a permutation": (Flat, lambda n, c: (n(one_hot(c) + one_hot(c)[torch.randperm(len(c))]) - 1) ** 2, "depends on the other rows"),
-    "rows in order": (Flat, sorted_by_a_column, "depends on the other rows"),
     "a weak penalty on the batch": (Flat, lambda n, c: plainly(n, c) ** 2 + 1 + 2e-4 * plainly(n, c).mean(), "depends on the other rows"),
     "sent back by the rows' mean": (Flat, sent_back_by_the_rows_mean, "depends on the other rows"),
     "one draw for all": (Flat, lambda n, c: plainly(n, c) * torch.rand(()), "not one for each row"),
@@ -262,6 +257,12 @@ def test_what_would_break_the_clipping_is_refused_before_a_charge(name: str) -> 
     with pytest.raises(BadInput, match=words):
         next(iter(run(table, network, loss)))
     assert not table.events
+
+
+def test_rows_in_the_order_of_a_column_are_no_rows_of_their_own_though_made_up_ones_are_in_that_order() -> None:
+    network = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+    with pytest.raises(BadInput, match="depends on the other rows"):
+        require_rowwise(network, lambda n, c: n(nn.functional.one_hot(c[:, 0], 8).float()[c[:, 0].argsort(stable=True)]) ** 2, (8,))
 
 
 @pytest.mark.parametrize(
