@@ -422,7 +422,7 @@ def _require_own_losses(tried: nn.Module, loss: Loss, codes: Tensor) -> None:
 
 def _is_own(tried: nn.Module, loss: Loss, codes: Tensor, row: int) -> bool:
     """Whether nothing of a row's loss is another row's: not its value, not what comes back to the layers."""
-    others = codes.amax(0) - codes
+    others = codes.amax(0).repeat(len(codes), 1)
     others[row] = codes[row]
     told = [r if r == row else r + len(codes) for r in range(len(codes))]
     (one, back), (again, back_again) = _sent_back(tried, loss, codes, range(len(codes)), row), _sent_back(tried, loss, others, told, row)
