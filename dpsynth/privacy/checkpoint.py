@@ -15,8 +15,6 @@ import torch
 from dpsynth.durable import sync_folder
 from dpsynth.errors import BadInput, Fault
 
-NAME = "training.npz"
-
 
 class Kept(Protocol):
     """A network, an optimiser, whatever gives its state and takes it back."""
@@ -26,12 +24,27 @@ class Kept(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
+def name_of(number: int) -> str:
+    """Of the file for the release's training of this number, from 1: the journal puts them in order."""
+    return "training.npz" if number == 1 else f"training{number}.npz"
+
+
+def outlined(kept: Sequence[Kept]) -> tuple[str, list[Any]]:
+    """All states as JSON and arrays. Raises `BadInput` where one holds something else."""
+    arrays: list[Any] = []
+    try:
+        return json.dumps([_outline(k.state_dict(), arrays) for k in kept]), arrays
+    except TypeError:
+        raise BadInput(
+            Fault("keep", "a state that can not be written down", "let states be tensors, numbers, words, lists and dictionaries")
+        ) from None
+
+
 def save(path: Path | None, kept: Sequence[Kept]) -> None:
     """Write all states durably, in place of those of before; nothing where there is no path."""
     if path is None:
         return
-    arrays: list[Any] = []
-    outline = json.dumps([_outline(k.state_dict(), arrays) for k in kept])
+    outline, arrays = outlined(kept)
     new = path.with_name(f".{path.name}")
     with open(new, "wb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
         held = {str(i): a for i, a in enumerate(arrays)}

@@ -16,8 +16,8 @@ the union bound one of their names passes with probability at most m P[noise >= 
 counts (parts / PARTS, exact in floating point, as PARTS is a power of two), sigma too.
 
 Training. A whole plan of noised steps is one charge (`dpsgd.py`), made before a row is read; what a step makes of rows is in `training.py`.
-Steps are written down as spent, a block at a time, before they read rows: whoever goes on after a crash begins at the next block, so no
-step is taken twice.
+Steps are written down as spent, a block at a time, before they read rows, each block under a number that only its taker drew: whoever
+goes on after a crash begins at the next block, and of two processes at one block the keeper lets one go on. So no step is taken twice.
 
 Where m itself is measured (`bounding.py`), that is the first question of a grant, asked as it is granted; all others use the answer.
 
@@ -30,6 +30,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -236,24 +237,26 @@ class PrivateTable:
             saying: a few words on how it goes, made of what reads no rows, for those who watch `progress`.
 
         Raises:
-            BadInput: `require_rowwise` refuses, or the declared units make no batch of one; nothing was spent.
-            BudgetExceeded: before any row is read.
+            BadInput: `require_rowwise` refuses, the declared units make no batch of one, or a state can not be written down; nothing was spent.
+            BudgetExceeded: before any row is read; or another process has taken these steps of this release.
             Diverged: a parameter is no number after a step; the charge stays.
         """
         from dpsynth.privacy import checkpoint, training
         from dpsynth.privacy.dpsgd import cost_of
 
+        attributes, states = tuple(attributes), [network, *keep]
         _require_own(attributes)
         _require_batch(plan, clip, declared)
         training.require_rowwise(network, loss, [a.size for a in attributes])
+        checkpoint.outlined(states)
         words = f"{plan.steps:,} steps, each of a unit with probability {plan.rate:.4g}, noise of {plan.sigma:.4g} clipping norms"
         exactly = [plan.rate, plan.sigma, plan.steps, delta, clip, declared]
         question = {"train": words, "plan": exactly, "of": _names(attributes), "sizes": [a.size for a in attributes]}
         cost = cost_of(plan, delta, self.currency)
-        self._ask(question, cost, lambda: True)
+        self._ask(question, cost, _token)
         epsilon = self.currency.epsilon_of(min(9 * delta, 0.5), cost.amount)
         clock = training.Clock(plan.steps, epsilon)
-        place, states = self._answers.beside(checkpoint.NAME), [network, *keep]
+        place = self._answers.beside(checkpoint.name_of(sum(e["kind"] == "train" for e in self.events)))
         resumed = False
         for block in training.blocks_of(plan.steps, BLOCKS):
             spent = {"steps": [block.start, block.stop]}
@@ -264,7 +267,7 @@ class PrivateTable:
                 checkpoint.restore(place, states)
                 resumed = False
             checkpoint.save(place, states)
-            self._answers.record(spent, True)
+            self._answers.record(spent, _token())
             self.progress(clock.words(block.start, saying() if saying else ""))
             for number in block:
                 self._put_gradients(network, loss, attributes, plan, clip, declared)
@@ -411,16 +414,21 @@ def _require_candidate(clique: Clique, reference: Counts, weight: int, penalty: 
         raise ValueError("a reference or a penalty so large that its score might wrap")
 
 
+def _token() -> str:
+    """An answer that no other process gives: of two that take the same steps, the keeper refuses the second."""
+    return secrets.token_hex(16)
+
+
 def _silent(words: str) -> None:
     return None
 
 
 def _require_batch(plan: Plan, clip: float, declared: float) -> None:
-    """Raises `BadInput` unless the declared units make a batch, and the clipping norm is one."""
+    """Raises `BadInput` unless the declared units make a batch, and the clipping norm is one that floating point holds well."""
     if not (math.isfinite(declared) and declared * plan.rate >= 1):
         raise BadInput(Fault("declared", "so few units that a batch is expected to have less than one", "declare more units, or take a larger rate"))
-    if not 0 < clip < math.inf:
-        raise BadInput(Fault("clip", "is no norm", "write a number above 0, for example 1.0"))
+    if not 1e-6 <= clip <= 1e6:
+        raise BadInput(Fault("clip", "is no norm", "write a number from 1e-6 to 1e6, for example 1.0"))
 
 
 def _is_whole(number: Any) -> bool:

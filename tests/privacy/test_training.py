@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -20,12 +23,12 @@ from torch import nn  # noqa: E402
 
 from dpsynth.encoding import public_attribute  # noqa: E402
 from dpsynth.errors import BadInput, BudgetExceeded, Diverged  # noqa: E402
-from dpsynth.privacy import PrivateTable, Request  # noqa: E402
+from dpsynth.privacy import PrivateTable, Request, noise  # noqa: E402
 from dpsynth.privacy.answers import Answers  # noqa: E402
 from dpsynth.privacy.dpsgd import Plan, cost_of  # noqa: E402
 from dpsynth.privacy.noise import SystemNoise  # noqa: E402
 from dpsynth.privacy.table import BLOCKS, single_use  # noqa: E402
-from dpsynth.privacy.training import Units, clipped_sum, flat, require_rowwise, trained  # noqa: E402
+from dpsynth.privacy.training import CLOSE, MOST_ROWS, Units, chance, clipped_sum, flat, require_rowwise, trained  # noqa: E402
 
 SIZES = (3, 4, 5)
 ROWS = 23
@@ -101,7 +104,7 @@ def slow_sum(network: Any, loss: Callable[[Any, Any], Any], owners: Any, weights
         rows = np.flatnonzero(owners == unit)
         one = (loss(network, data[rows]) * (1.0 if weights is None else torch.from_numpy(weights[rows]))).sum()
         gradient = flat(torch.autograd.grad(one, parameters))
-        total = total + gradient * min(1.0, clip / max(np.linalg.norm(gradient), 1e-30))
+        total = total + gradient * min(1.0, clip * (1 - CLOSE) / max(np.linalg.norm(gradient), 1e-30))
     return total
 
 
@@ -130,7 +133,7 @@ def test_opacus_finds_the_same_gradients_of_rows(name: str) -> None:
     loss(network, torch.from_numpy(codes())).sum().backward()
     rows = torch.cat([p.grad_sample.reshape(ROWS, -1) for p in wrapped.parameters()], dim=1)
     wrapped.remove_hooks()
-    clipped = rows * (0.3 / rows.norm(dim=1)).clamp(max=1).unsqueeze(1)
+    clipped = rows * (0.3 * (1 - CLOSE) / rows.norm(dim=1)).clamp(max=1).unsqueeze(1)
     each = Units(torch.from_numpy(codes()), np.arange(1, ROWS + 1))
     fast = flat(list(clipped_sum(network, loss, [each], 0.3).values()))
     assert np.linalg.norm(fast - flat([clipped.sum(0)])) < 1e-4 * np.linalg.norm(fast)
@@ -174,14 +177,50 @@ class Tied(Flat):
         return self.layers[4](torch.tanh(self.again(hidden))).squeeze(-1)
 
 
+class Keeping(Flat):
+    """Adds up what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(sum(SIZES)))
+
+    def forward(self, seen: Any) -> Any:
+        self.seen = self.seen + seen.detach().sum(0)
+        return super().forward(seen)
+
+
+class Observed(Flat):
+    def __init__(self) -> None:
+        super().__init__()
+        self.observer = torch.ao.quantization.MinMaxObserver()
+
+    def forward(self, seen: Any) -> Any:
+        return super().forward(self.observer(seen))
+
+
+class Below(Flat):
+    """Computes in half precision what it holds in single."""
+
+    def forward(self, seen: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(seen).float()
+
+
+def sent_back_by_the_rows_mean(network: Any, codes: Any) -> Any:
+    found = plainly(network, codes)
+    found.register_hook(lambda gradient: gradient * codes.float().mean())
+    return found
+
+
 OWN = torch.Generator()
+CPU = torch.device("cpu")
 plainly = NETWORKS["rows"][1]
 REFUSED: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], str]] = {
     "batch norm": (lambda: nn.Sequential(nn.Linear(12, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0)), plainly, "BatchNorm1d mixes the rows"),
     "rows minus their mean": (Mean, plainly, "depends on the other rows"),
     "loss over the batch's size": (Flat, lambda n, c: plainly(n, c) / len(c), "depends on the other rows"),
     "loss by the rows' mean": (Flat, lambda n, c: plainly(n, c) * c.float().mean(), "depends on the other rows"),
-    "gradient of the others": (Flat, lambda n, c: plainly(n, c) + (n(one_hot(c)).sum() - n(one_hot(c)).sum().detach()), "is not the sum of the"),
+    "gradient of the others": (Flat, lambda n, c: plainly(n, c) + (n(one_hot(c)).sum() - n(one_hot(c)).sum().detach()), "depends on the other rows"),
     "a column": (Flat, lambda n, c: plainly(n, c).unsqueeze(1), "not one number for each row"),
     "a mean": (Flat, lambda n, c: plainly(n, c).mean(), "not one number for each row"),
     "no gradient": (Flat, lambda n, c: plainly(n, c).detach(), "not one number for each row"),
@@ -190,6 +229,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any], str]] = {
     "tied layers": (Tied, plainly, "two layers share a parameter"),
     "in place": (lambda: nn.Sequential(nn.Linear(12, 4), nn.ELU(inplace=True), nn.Linear(4, 1), nn.Flatten(0)), plainly, "is not the sum of the"),
     "padding": (lambda: nn.Embedding(20, 3, padding_idx=0), lambda n, c: n(c).sum((1, 2)), "padding"),
+    "rows mixed by chance": (Flat, lambda n, c: (n(one_hot(c) + one_hot(c)[torch.rand(len(c)).argsort()]) - 1) ** 2, "depends on the other rows"),
+    "rows mixed by a permutation": (Flat, lambda n, c: (n(one_hot(c) + one_hot(c)[torch.randperm(len(c))]) - 1) ** 2, "depends on the other rows"),
+    "a weak penalty on the batch": (Flat, lambda n, c: plainly(n, c) ** 2 + 1 + 2e-4 * plainly(n, c).mean(), "depends on the other rows"),
+    "sent back by the rows' mean": (Flat, sent_back_by_the_rows_mean, "depends on the other rows"),
+    "one draw for all": (Flat, lambda n, c: plainly(n, c) * torch.rand(()), "not one for each row"),
+    "one draw for all, in a row": (Flat, lambda n, c: plainly(n, c) * torch.rand(1), "not one for each row"),
+    "one row's draw for all": (Flat, lambda n, c: plainly(n, c) * torch.rand(len(c))[0], "depends on the other rows"),
+    "adds up rows": (Keeping, plainly, "changes a buffer"),
+    "largest values": (Observed, plainly, "changes a buffer"),
+    "half precision": (lambda: Flat().half(), lambda n, c: n(one_hot(c).half()), "parameters of less than single precision"),
+    "bfloat16": (lambda: Flat().bfloat16(), lambda n, c: n(one_hot(c).bfloat16()), "parameters of less than single precision"),
+    "half precision within": (Below, plainly, "computes in less than single precision"),
+    "half losses": (Flat, lambda n, c: plainly(n, c).half(), "not one number for each row"),
+    "old spectral norm": (lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(12, 1)), nn.Flatten(0)), plainly, "made of another parameter"),
     "nothing to train": (nn.Identity, lambda n, c: c.sum(1).float(), "no parameter to train"),
 }
 
@@ -204,6 +257,12 @@ def test_what_would_break_the_clipping_is_refused_before_a_charge(name: str) -> 
     with pytest.raises(BadInput, match=words):
         next(iter(run(table, network, loss)))
     assert not table.events
+
+
+def test_rows_in_the_order_of_a_column_are_no_rows_of_their_own_though_made_up_ones_are_in_that_order() -> None:
+    network = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+    with pytest.raises(BadInput, match="depends on the other rows"):
+        require_rowwise(network, lambda n, c: n(nn.functional.one_hot(c[:, 0], 8).float()[c[:, 0].argsort(stable=True)]) ** 2, (8,))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +347,7 @@ def test_a_plan_that_does_not_fit_reads_nothing() -> None:
     assert not frame.seen
 
 
-@pytest.mark.parametrize("options", [{"declared": 3.0}, {"declared": math.nan}, {"clip": 0.0}, {"clip": math.inf}])
+@pytest.mark.parametrize("options", [{"declared": 3.0}, {"declared": math.nan}, *({"clip": clip} for clip in (0.0, math.inf, math.nan, 2e-45, 1e7))])
 def test_a_batch_or_a_norm_that_is_none_is_refused(options: dict[str, float]) -> None:
     table = table_of()
     with pytest.raises(BadInput):
@@ -397,3 +456,169 @@ def test_steps_are_journalled_before_they_read_and_a_resume_begins_after_them_wi
     (tmp_path / "training.npz").unlink()
     with pytest.raises(BadInput, match="lacks what the training had come to"):
         trained_by(table_of(noise=Seen(), answers=Answers(journal)), made("rows")[0], 99)
+
+
+def test_of_two_processes_at_one_step_one_reads_rows() -> None:
+    """Both have looked at what was told before either tells: the keeper lets one go on, with the plan as with each block."""
+    together, told, took, stopped = Barrier(2, timeout=20), {}, [], []
+
+    class Keeper:
+        def told(self, step: int) -> str | None:
+            return told.get(step)
+
+        def tell(self, step: int, digest: str) -> None:
+            if told.setdefault(step, digest) != digest:
+                raise BudgetExceeded("told otherwise")
+
+    class Beside(Answers):
+        def replay(self, question: dict[str, Any]) -> Any:
+            found = super().replay(question)
+            with suppress(BrokenBarrierError):
+                together.wait()
+            return found
+
+    def go() -> None:
+        try:
+            took.extend(run(table_of(answers=Beside(None, Keeper())), *made("rows")))
+        except BudgetExceeded as refused:
+            stopped.append(refused)
+        finally:
+            together.abort()
+
+    both = [Thread(target=go) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(took) == PLAN.steps and len(stopped) == 1
+
+
+def sum_of(network: Any, loss: Any, codes: Any, owners: Any = None, clip: float = 1.0) -> Any:
+    held = Units.of(codes, np.arange(len(codes)) if owners is None else owners, None)
+    return flat(list(clipped_sum(network, loss, list(held.pieces(np.arange(len(held.ends)), MOST_ROWS)), clip).values()))
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5, 1e7, 1e9])
+@pytest.mark.parametrize("within", ["a unit", "a row"])
+def test_a_unit_whose_rows_cancel_moves_the_sum_by_the_clip_at_most(size: float, within: str) -> None:
+    layer, chance = nn.Linear(64, 1, bias=False), np.random.default_rng(0)
+    seen = torch.from_numpy(chance.normal(size=(40, 64))).float()
+    signs = torch.tensor([[1.0, 0.0], [size, 0.0], [-size, 0.0], [size, -size]])
+
+    def loss(network: Any, codes: Any) -> Any:
+        shifted = torch.stack([seen[codes[:, 1]], seen[codes[:, 1]] * (1 + 1e-7)], 1)
+        return (network(shifted).squeeze(2) * signs[codes[:, 0]]).sum(1)
+
+    others = np.stack([np.zeros(500, dtype=np.int64), chance.integers(0, 40, 500)], 1)
+    one = np.array([[1, 7], [2, 7]] if within == "a unit" else [[3, 7]])
+    owners = np.concatenate([np.arange(250), [500] * len(one), np.arange(250, 500)])
+    moved = sum_of(layer, loss, np.concatenate([others[:250], one, others[250:]]), owners) - sum_of(layer, loss, others)
+    assert np.linalg.norm(moved) <= 1
+
+
+def test_a_unit_beside_a_hundred_thousand_like_it_moves_the_sum_by_the_clip_at_most() -> None:
+    layer, clip = nn.Linear(1, 1, bias=False), 0.7
+    most = [
+        float(sum_of(layer, lambda n, c: 3 * n(torch.ones(len(c), 1)).squeeze(1), np.zeros((k, 1), dtype=np.int64), clip=clip)[0])
+        for k in (100_000, 100_001)
+    ]
+    assert clip * (1 - 2 * CLOSE) < most[1] - most[0] <= clip
+
+
+@pytest.mark.parametrize("square", [1e-60, 1e42, 4.4e44, 1e70])
+def test_a_norm_near_the_ends_of_single_precision_is_clipped_too(square: float) -> None:
+    layer, part = nn.Linear(1, 1, bias=False), math.sqrt(square / 2)
+    moved = sum_of(layer, lambda n, c: n(torch.full((len(c), 2, 1), part)).sum((1, 2)) * part, np.zeros((1, 1), dtype=np.int64))
+    assert abs(moved[0]) <= 1
+
+
+def test_the_callers_autocast_changes_nothing() -> None:
+    network, loss = made("rows")
+    with torch.autocast("cpu", torch.bfloat16):
+        require_rowwise(network, loss, SIZES)
+        found = sum_of(network, loss, codes())
+    np.testing.assert_array_equal(found, sum_of(network, loss, codes()))
+
+
+def test_a_loss_draws_from_a_generator_whose_whole_state_is_chance() -> None:
+    seeds = [SystemNoise().seed() for _ in range(2)]
+    assert min(seeds).bit_length() > 19_900
+    for seed in (*seeds, 5, 5 + (7 << 32), 5 + (7 << 19_000)):
+        with chance(seed, CPU):
+            drawn = torch.rand(2000)
+        twin = random.Random(seed)
+        np.testing.assert_array_equal(drawn.double().numpy(), [(twin.getrandbits(32) % 2**24) / 2**24 for _ in range(2000)])
+
+
+def test_chance_is_the_processors_alone_and_one_threads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a CUDA generator was seeded that nobody puts back"))
+    entered = Event()
+
+    def enter() -> None:
+        with chance(2, CPU):
+            entered.set()
+
+    other = Thread(target=enter)
+    before = torch.get_rng_state()
+    with chance(1, CPU):
+        other.start()
+        torch.rand(37)
+        assert not entered.wait(0.05)
+    other.join(20)
+    assert entered.is_set() and torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_is_a_sum_of_four_normal_numbers_off_the_grid_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "_stream", bytes)
+    farthest = math.sqrt(2 * 53 * math.log(2))
+    np.testing.assert_allclose(SystemNoise().add_gaussian(np.ones(3), 2.0), 1 + 2 * (4 * farthest) / 2)
+
+
+def test_a_unit_of_many_rows_does_not_make_others_take_its_room() -> None:
+    sizes = np.concatenate([np.ones(3000, dtype=np.int64), np.arange(1, 40), [1000, 9000]])
+    held = Units.of(np.zeros((sizes.sum(), 1), dtype=np.int64), np.repeat(np.arange(len(sizes)), sizes), None)
+    pieces = list(held.pieces(np.arange(len(sizes)), MOST_ROWS))
+    assert sorted(np.concatenate([piece.sizes for piece in pieces])) == sorted(sizes)
+    assert all(len(piece.ends) == 1 or len(piece.ends) * max(piece.sizes) <= MOST_ROWS for piece in pieces) and len(pieces) < 12
+
+
+def test_one_who_writes_over_the_attributes_while_steps_are_taken_changes_nothing() -> None:
+    left = []
+    for spoilt in (False, True):
+        noise, network = Seen(), made("rows")[0]
+        table = table_of(noise=noise)
+        attributes = [public_attribute(c) for c in table.schema.synthesised]
+        for _ in table.train(network, made("rows")[1], attributes, Plan(0.3, 9.0, 3), delta=1e-7, clip=1.0, declared=60.0):
+            if spoilt:
+                attributes.reverse()
+        left.append(np.concatenate(noise.exact))
+    np.testing.assert_array_equal(*left)
+
+
+def test_a_state_that_can_not_be_written_down_is_refused_before_a_charge() -> None:
+    class Odd:
+        def state_dict(self) -> dict[str, Any]:
+            return {"generator": torch.Generator()}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise AssertionError
+
+    table = table_of()
+    with pytest.raises(BadInput, match="can not be written down"):
+        next(iter(run(table, *made("rows"), keep=[Odd()])))
+    assert not table.events
+
+
+def test_each_training_of_a_release_keeps_what_it_has_come_to(tmp_path: Path) -> None:
+    journal, plan = tmp_path / "answers.jsonl", Plan(0.3, 9.0, 4)
+
+    def both() -> tuple[Any, Any]:
+        table, networks = table_of(noise=Seen(), answers=Answers(journal)), (made("rows")[0], made("pairs")[0])
+        for network, name in zip(networks, ("rows", "pairs"), strict=True):
+            optimiser = torch.optim.SGD(network.parameters(), 0.1)
+            for _ in run(table, network, made(name)[1], plan, keep=[optimiser]):
+                optimiser.step()
+        return tuple(flat(trained(network)) for network in networks)
+
+    for first, again in zip(both(), both(), strict=True):
+        np.testing.assert_array_equal(first, again)
