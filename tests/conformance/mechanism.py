@@ -41,6 +41,7 @@ from conformance.tables import (
     PERSONS,
     ROOMY,
     WIDE,
+    WORTH_TRAINING,
     crowd,
     even,
     frame,
@@ -71,7 +72,7 @@ def the_plan_fits_the_budget(subject: Trains) -> None:
     from dp_accounting.pld import PLDAccountant
 
     for epsilon, delta in ((0.5, 1e-6), (EPSILON, DELTA)):
-        plan = subject.train(Real(), crowd(CLOSED), CLOSED, epsilon, delta).plan
+        plan = subject.train(Real(), crowd(CLOSED, WORTH_TRAINING), CLOSED, epsilon, delta).plan
         step = PoissonSampledDpEvent(plan.rate, GaussianDpEvent(plan.sigma))
         spent = PLDAccountant().compose(SelfComposedDpEvent(step, plan.steps)).get_epsilon(delta)
         assert spent <= epsilon * (1 + 1e-3), f"the plan spends {spent:.4g} of {epsilon}"

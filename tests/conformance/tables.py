@@ -60,6 +60,9 @@ def frame(schema: Schema, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(schema.names), dtype=object)
 
 
+WORTH_TRAINING = 2_000  # rows; a generator may leave a smaller table to its columns
+
+
 def crowd(schema: Schema, rows: int = 24) -> pd.DataFrame:
     """Rows inside the domain; a person has two of them; some open values are common."""
     rng = np.random.default_rng(7)

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from conformance.rules import FALSE_ALARM, guards
 from conformance.sources import Deaf, Real
 from conformance.subject import Plan, Subject, Teaches, Training, Trains, able
-from conformance.tables import CLOSED, DELTA, EPSILON, crowd, filled, more
+from conformance.tables import CLOSED, DELTA, EPSILON, WORTH_TRAINING, crowd, filled, more
 
 BATCHES = [frozenset(b) for b in ((0, 1), (1,), (), (0,), (0, 1), (1,))]
 
@@ -32,7 +32,7 @@ def teachers_share_neither_rows_nor_weights(subject: Subject) -> None:
 @guards("C15")
 def batches_are_drawn_as_the_accountant_was_told(subject: Subject) -> None:
     """Each row in each batch with probability `rate`, independently: the right mean for each row, and binomial spread over steps."""
-    train, rows = able(subject, Trains).train, 40
+    train, rows = able(subject, Trains).train, WORTH_TRAINING
     runs = [train(Real(), crowd(CLOSED, rows), CLOSED, EPSILON, DELTA) for _ in range(6)]
     rate = runs[0].plan.rate
     assert 0 < rate <= 1
