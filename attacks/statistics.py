@@ -268,20 +268,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def exchangeability(statistics: Floats, n_members: int, rng: np.random.Generator, permutations: int = 999) -> float:
-    """Exact p-value of "membership labels are exchangeable given all scores".
+    """Exact p-value of "membership labels are exchangeable given all scores"; 1 where all rows are constant.
 
-    `statistics` has shape (k, targets), members first: each row is summed over the members, one matrix of
-    permuted labels serves all rows, and the least of the k p-values is compared with its own permutation
-    distribution (min-p, Westfall and Young 1993), so correlation between attacks costs no power.
+    `statistics` has shape (k, targets), members first. Each row is standardised and summed over the members, one matrix of permuted labels
+    serves all rows, and the largest of the k sums is compared with its own permutation distribution (max-T, Westfall and Young 1993), so
+    correlation between attacks costs no power. (The least of k permutation p-values has a floor near k / permutations: one row alone
+    could prove nothing where many are looked at.)
     """
-    targets = statistics.shape[1]
-    labels = np.zeros((permutations + 1, targets), dtype=np.float32)
+    varied = statistics[np.ptp(statistics, axis=1) > 0]
+    if not len(varied):
+        return 1.0
+    targets = varied.shape[1]
+    labels = np.zeros((permutations + 1, targets))
     labels[:, :n_members] = 1.0
     labels[1:] = rng.permuted(labels[1:], axis=1)
-    sums = np.round(statistics @ labels.T.astype(np.float64), 9)
-    p = np.array([stats.rankdata(-row, method="max") for row in sums]) / (permutations + 1)
-    least = p.min(axis=0)
-    return float(np.mean(least <= least[0]))
+    standard = (varied - varied.mean(axis=1, keepdims=True)) / varied.std(axis=1, keepdims=True)
+    largest = np.round(standard @ labels.T, 9).max(axis=0)
+    return float(np.mean(largest >= largest[0]))
 
 
 def _z(confidence: float) -> float:

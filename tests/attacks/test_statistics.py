@@ -103,6 +103,21 @@ def test_exchangeability_keeps_its_level_and_sees_a_leak() -> None:
     assert s.exchangeability(hits, 200, rng) < 0.01
 
 
+def test_exchangeability_has_no_floor_though_many_attacks_are_looked_at_and_one_alone_sees_the_leak() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(42, 400))
+    scores[0, :200] += 2
+    assert s.exchangeability(scores, 200, rng) == 0.001
+
+
+def test_attacks_that_score_everybody_alike_do_not_disturb_the_joint_test() -> None:
+    rng = np.random.default_rng(5)
+    scores = np.concatenate([np.full((3, 120), [[0.0], [0.1], [1e9]]), rng.normal(size=(1, 120))])
+    alone = s.exchangeability(scores[3:], 80, np.random.default_rng(6))
+    assert s.exchangeability(scores, 80, np.random.default_rng(6)) == alone
+    assert s.exchangeability(scores[:3], 80, rng) == 1.0
+
+
 def test_one_run_bound_keeps_its_level_and_refutes() -> None:
     claim, rng = Claim(1.0, 1e-6), np.random.default_rng(0)
     accuracy = 1 / (1 + np.exp(-1.0))
