@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -109,8 +110,28 @@ def test_split_and_control() -> None:
     assert codes(judge(has_control=False)) == ["no_control"]
 
 
+@pytest.mark.parametrize(
+    "proof",
+    [
+        {"changed": {"exact_match": replace(good()["exact_match"], estimate=Estimate(0.9, 0.8, 0.95, 1e-9, 0.0, 0.001))}},
+        {"exchangeability_p": 0.001},
+        {"claim": Claim(1.0, 1e-9), "claim_p": 1e-9},
+    ],
+    ids=["leak", "exchangeability", "claim"],
+)
+def test_no_comparison_with_controls_is_a_proof_where_the_split_is_biased(proof: dict[str, Any]) -> None:
+    assert judge(**proof).outcome == "FAIL"
+    biased = judge(**proof, blind_p=1e-4)
+    assert biased.outcome == "INCONCLUSIVE" and "split_biased" in codes(biased) and "claim_violated" not in codes(biased)
+
+
+def test_what_needs_no_control_is_a_proof_though_the_split_is_biased() -> None:
+    assert judge(audit="failed", blind_p=1e-4).outcome == "FAIL"
+    assert judge(claim=Claim(20.0, 1e-9), blind_p=1e-4).outcome == "FAIL"
+
+
 def test_fail_comes_before_inconclusive() -> None:
-    assert judge(exchangeability_p=0.001, blind_p=1e-4, has_control=False).outcome == "FAIL"
+    assert judge(exchangeability_p=0.001, blind_p=None, has_control=False).outcome == "FAIL"
 
 
 @pytest.mark.parametrize("name", MAY_FAIL_ONLY)
