@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from attacks.claim import Claim
-from attacks.policy import MAY_FAIL_ONLY, REQUIRED, Policy
+from attacks.policy import MAY_FAIL_ONLY, MAY_NOT_APPLY, REQUIRED, Policy
 from attacks.result import Endpoint
 from attacks.statistics import Estimate
 from attacks.verdict import Verdict, decide, replay
@@ -69,7 +69,7 @@ def test_a_required_endpoint_that_is_absent_blocks(name: str) -> None:
 @pytest.mark.parametrize("name", POLICY.required)
 def test_not_applicable_passes_for_copies_of_what_is_rare_alone(name: str) -> None:
     verdict = judge({name: replace(good()[name], status="not_applicable", estimate=None, control_detected=None)})
-    assert verdict.outcome == ("PASS" if name in ("exact_match", "rare_value") else "INCONCLUSIVE")
+    assert verdict.outcome == ("PASS" if name in MAY_NOT_APPLY else "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize("name", POLICY.tolerance)
@@ -148,7 +148,7 @@ def test_what_may_only_fail_a_table_blocks_a_pass_if_it_broke_or_was_blind_and_n
 
 
 def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_with_it() -> None:
-    """Version 2 of a policy knew two endpoints that may only fail a table, and no report said what an attacker knows."""
+    """A policy may know few endpoints that can only fail a table, and before format 3 no report said what an attacker knows."""
     known = (*REQUIRED, "distance", "attribute_inference_confident")
     lines = [line for line in POLICY.text.splitlines() if line.split(" = ")[0] in known or line.split(" = ")[0] not in MAY_FAIL_ONLY]
     policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
