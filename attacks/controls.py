@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from attacks.distances import spread
 from attacks.evidence import Codes, Evidence, Floats, Index, Table
 from attacks.membership import Coding, Tree
 from attacks.nearest import Flags, rare_cells, rare_rows
@@ -17,6 +18,7 @@ Cells = TypeVar("Cells", Floats, Codes)
 
 COPIED = 0.02
 REDRAWN = 0.5
+NOISE = 0.01
 
 
 def full_copy(evidence: Evidence, rng: np.random.Generator) -> Table:
@@ -26,12 +28,19 @@ def full_copy(evidence: Evidence, rng: np.random.Generator) -> Table:
 
 def copies_of_rare_rows(evidence: Evidence, rng: np.random.Generator) -> Table:
     """2 % of the synthetic rows replaced by copies of members that stand alone."""
-    return _with_copies(evidence, rare_rows(evidence), rng)
+    return _with_copies(evidence, rare_rows(evidence), rng, evidence.members)
+
+
+def near_copies_of_rare_rows(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """The same with a little noise on their numbers: up to a hundredth of half a standard deviation of each."""
+    off = NOISE * spread(evidence) * rng.uniform(-1, 1, evidence.members.numbers.shape)
+    noisy = Table(evidence.members.numbers + off, evidence.members.codes)
+    return _with_copies(evidence, rare_rows(evidence), rng, noisy)
 
 
 def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table:
     """2 % of the synthetic rows replaced by copies of members with a value of their own."""
-    return _with_copies(evidence, rare_cells(evidence).any(axis=1), rng)
+    return _with_copies(evidence, rare_cells(evidence).any(axis=1), rng, evidence.members)
 
 
 def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:
@@ -54,11 +63,11 @@ def unnoised_tree(evidence: Evidence, rng: np.random.Generator) -> Table:
     )
 
 
-def _with_copies(evidence: Evidence, rare: Flags, rng: np.random.Generator) -> Table:
+def _with_copies(evidence: Evidence, rare: Flags, rng: np.random.Generator, members: Table) -> Table:
     chosen = rng.permutation(np.flatnonzero(rare[: len(evidence.members)]))
     chosen = chosen[: max(1, round(COPIED * len(evidence.synthetic)))]
     kept = rng.permutation(len(evidence.synthetic))[len(chosen) :]
-    return evidence.synthetic.take(kept).then(evidence.members.take(chosen))
+    return evidence.synthetic.take(kept).then(members.take(chosen))
 
 
 def _redrawn(cells: Cells, source: Cells, rng: np.random.Generator) -> Cells:

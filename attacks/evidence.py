@@ -29,6 +29,7 @@ LARGEST = 1e150
 SMALLEST = 1e-150
 HIDDEN = 0.001
 MOSTLY_MISSING = 0.99
+THINNED = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Evidence:
         train: all rows that were trained on; only positive controls read it.
         names: the columns attacked, the numeric ones first, in the order of `Table`.
         unreadable: columns whose synthetic cells are no number, or more often than in train no listed category, and columns without a
-            value: whatever is hidden there, no attack would see it.
+            value or with hardly any: whatever is hidden there, no attack would see it.
         origin: the evidence that this one is with a leak planted; None where none is.
     """
 
@@ -199,13 +200,14 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
 
 def _hides(synthetic: pd.DataFrame, train: pd.DataFrame, column: Column, decimal: str) -> bool:
     """Whether cells of a column escape the attacks: synthetic cells that are no number, or unlisted more often than those of train; or a
-    column without any value in train, or without any in the synthetic table where train has some.
+    column without any value in train, or with hardly any in the synthetic table, less than a tenth of the share that train has of them.
 
     What is no number is seen by no attack, so train's being unreadable alike is no excuse: dates declared as numbers are copied unseen.
     """
     seen, trained = (_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train))
     empty, usual = (_missing_share(frame[column.name], column, decimal) for frame in (synthetic, train))
-    return seen > (0.0 if column.is_number else trained) + HIDDEN or usual == 1.0 or (empty == 1.0 and usual < MOSTLY_MISSING)
+    thinned = usual < MOSTLY_MISSING and 1 - empty < THINNED * (1 - usual)
+    return seen > (0.0 if column.is_number else trained) + HIDDEN or usual == 1.0 or thinned
 
 
 def _missing_share(cells: pd.Series, column: Column, decimal: str) -> float:

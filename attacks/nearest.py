@@ -1,4 +1,4 @@
-"""Did rows, or rare values, of people come out again? Exact match, rare values, distance to the closest record.
+"""Did rows, or rare values, of people come out again? Exact and near match, rare values, distance to the closest record.
 
 Whether a row or a value is rare is judged among all targets, members and controls together, so it cannot
 depend on who is a member: under no leak the hits are spread over both groups by chance alone.
@@ -20,6 +20,7 @@ Flags = npt.NDArray[np.bool_]
 FEWEST_RARE = 20
 DIGITS = 5
 ISOLATION_STEPS = 100
+TIMES_CLOSER = 20
 
 
 def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
@@ -33,6 +34,19 @@ def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
     _require_rare(rare[: len(evidence.members)], "rows")
     hits = np.isin(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
     return Scores.split(np.where(rare, hits, np.nan), evidence)
+
+
+def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
+    """1 where a synthetic row is twenty times closer to the target than any other target is, 0 where none is, NaN where the target is not rare.
+
+    A copy whose numbers are off by a little is nobody else's. What chance brings so close is as close to controls as to members.
+
+    Raises `UnanswerableError` with fewer than 20 rare members.
+    """
+    rare = rare_rows(evidence)
+    _require_rare(rare[: len(evidence.members)], "rows")
+    synthetic, other = neighbours(evidence).near[:, 0], surroundings(evidence).to_others[:, 0]
+    return Scores.split(np.where(rare, TIMES_CLOSER * synthetic < other, np.nan), evidence)
 
 
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:

@@ -21,6 +21,7 @@ REQUIRED = (
     "singling_out_univariate",
     "singling_out_multivariate",
     "exact_match",
+    "near_match",
     "rare_value",
     "distance_tpr",
     "linkability",
@@ -45,7 +46,7 @@ AREAS = (
     *("membership_auc", "nndr", "dcr_share", "density_ratio", "gen_lra", "shadow"),
     *("distance", "distance_outliers", "distance_rare", "distance_subgroups"),
 )
-MAY_NOT_APPLY = ("exact_match", "rare_value")
+MAY_NOT_APPLY = ("exact_match", "near_match", "rare_value")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) 
     """Area under the ROC curve, P[member scores higher] + P[tie]/2; shapes (n,), (m,), both at least 2.
 
     Variance after DeLong, DeLong and Clarke-Pearson (Biometrics 1988), which allows for ties; bounds on the
-    logit scale, where they cover (the plain lower bound covers 91 % for 95 % at an area of .92: simulated).
+    logit scale, where they cover (the plain lower bound covers 91 % for 95 % at an area of .92: simulated). `p` is at
+    least `p_null`: two sides without overlap have no variance to estimate, and of few that is no proof.
     """
     n, m = len(members), len(controls)
     together = stats.rankdata(np.concatenate([members, controls]))
@@ -57,12 +58,13 @@ def auc(members: Floats, controls: Floats, tolerance: float, confidence: float) 
     error = math.sqrt(wins.var(ddof=1) / n + losses.var(ddof=1) / m)
     error /= max(effect * (1 - effect), 0.25 / (n + m))
     reach = _z(confidence) * error
+    p_null = _upper_tail(effect - 0.5, _auc_error(n, m))
     return Estimate(
         effect=effect,
         lower=float(special.expit(special.logit(effect) - reach)),
         upper=float(special.expit(special.logit(effect) + reach)),
-        p=_upper_tail(float(special.logit(effect) - special.logit(tolerance)), error),
-        p_null=_upper_tail(effect - 0.5, _auc_error(n, m)),
+        p=max(p_null, _upper_tail(float(special.logit(effect) - special.logit(tolerance)), error)),
+        p_null=p_null,
         minimum_detectable=least_auc(n, m, confidence),
     )
 
@@ -183,27 +185,40 @@ def worst(
 def share(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
     """a / (a + b), a and b what a member and a control have on average of something counted (at least 0); shapes (n,), (m,).
 
-    One half if membership does not matter, whatever the sizes of the two sides. The variance is that between units, by the delta method
-    on the logit, log a - log b, and at least that of all units together, as it is under no effect: a unit that has much is one
-    accident. Half of what the one with the most has is added to either side, so that one unit alone is no proof.
+    One half if membership does not matter, whatever the sizes of the two sides. Given what each unit has, whether it is a member's is one
+    accident for all of it: the members' part of everything is a sum of as many bounded terms as there are units, and Hoeffding's inequality
+    (J. Am. Stat. Assoc. 1963, theorem 2) bounds how far it strays from what is expected, also where one unit has nearly all.
     """
     n, m = len(members), len(controls)
     both = np.concatenate([members, controls])
     if not both.any():
         return Estimate(0.5, 0.0, 1.0, 1.0, 1.0, 1.0)
-    more = float(both.max()) / 2
-    a, b = (float(members.sum()) + more) / n, (float(controls.sum()) + more) / m
-    null_error = float(both.std()) / float(both.mean()) * math.sqrt(1 / n + 1 / m)
-    error = max(math.hypot(float(members.std()) / a / math.sqrt(n), float(controls.std()) / b / math.sqrt(m)), null_error)
-    logit, reach = math.log(a / b), _z(confidence) * error
+    part = float(members.sum() / both.sum())
+    few = float(np.sqrt(np.square(both).sum()) / both.sum())  # 1 where one unit has all, 1 / sqrt(k) where k units have equal parts
+    reach = few * math.sqrt(-math.log(1 - confidence) / 2)
+
+    def p(share: float) -> float:
+        return math.exp(-2 * (max(0.0, part - _part(share, n, m)) / few) ** 2)
+
     return Estimate(
-        effect=float(special.expit(logit)),
-        lower=float(special.expit(logit - reach)),
-        upper=float(special.expit(logit + reach)),
-        p=_upper_tail(logit - float(special.logit(tolerance)), error),
-        p_null=_upper_tail(logit, null_error),
-        minimum_detectable=float(special.expit((_z(confidence) + _z(POWER)) * null_error)),
+        effect=_share(part, n, m),
+        lower=_share(part - reach, n, m),
+        upper=_share(part + reach, n, m),
+        p=p(tolerance),
+        p_null=p(0.5),
+        minimum_detectable=_share(n / (n + m) + reach + _z(POWER) * few / 2, n, m),
     )
+
+
+def _part(share: float, n: int, m: int) -> float:
+    """What n members have of everything where a member has `share` of what he and one of m controls have."""
+    return share * n / (share * n + (1 - share) * m)
+
+
+def _share(part: float, n: int, m: int) -> float:
+    """The other way round; a part beyond [0, 1] is the end of it."""
+    part = min(max(part, 0.0), 1.0)
+    return part * m / (part * m + (1 - part) * n)
 
 
 def _difference_score(x: float, n: int, y: float, m: int, delta: float) -> float:
@@ -268,20 +283,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def exchangeability(statistics: Floats, n_members: int, rng: np.random.Generator, permutations: int = 999) -> float:
-    """Exact p-value of "membership labels are exchangeable given all scores".
+    """Exact p-value of "membership labels are exchangeable given all scores"; 1 where all rows are constant.
 
-    `statistics` has shape (k, targets), members first: each row is summed over the members, one matrix of
-    permuted labels serves all rows, and the least of the k p-values is compared with its own permutation
-    distribution (min-p, Westfall and Young 1993), so correlation between attacks costs no power.
+    `statistics` has shape (k, targets), members first. Each row is standardised and summed over the members, one matrix of permuted labels
+    serves all rows, and the largest of the k sums is compared with its own permutation distribution (max-T, Westfall and Young 1993), so
+    correlation between attacks costs no power. (The least of k permutation p-values has a floor near k / permutations: one row alone
+    could prove nothing where many are looked at.)
     """
-    targets = statistics.shape[1]
-    labels = np.zeros((permutations + 1, targets), dtype=np.float32)
+    varied = statistics[np.ptp(statistics, axis=1) > 0]
+    if not len(varied):
+        return 1.0
+    targets = varied.shape[1]
+    labels = np.zeros((permutations + 1, targets))
     labels[:, :n_members] = 1.0
     labels[1:] = rng.permuted(labels[1:], axis=1)
-    sums = np.round(statistics @ labels.T.astype(np.float64), 9)
-    p = np.array([stats.rankdata(-row, method="max") for row in sums]) / (permutations + 1)
-    least = p.min(axis=0)
-    return float(np.mean(least <= least[0]))
+    standard = (varied - varied.mean(axis=1, keepdims=True)) / varied.std(axis=1, keepdims=True)
+    largest = np.round(standard @ labels.T, 9).max(axis=0)
+    return float(np.mean(largest >= largest[0]))
 
 
 def _z(confidence: float) -> float:

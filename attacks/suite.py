@@ -155,6 +155,7 @@ def suite(policy: Policy, subgroups: Sequence[str] = ()) -> tuple[Attack, ...]:
     guesses = policy.singling_out_guesses
     return (
         Attack("exact_match", nearest.exact_match, controls.copies_of_rare_rows, {"exact_match": EXCESS}, needs_control=False),
+        Attack("near_match", nearest.near_match, controls.near_copies_of_rare_rows, {"near_match": EXCESS}),
         Attack("rare_value", nearest.rare_value, controls.copies_of_rare_values, {"rare_value": EXCESS}),
         Attack("membership", membership.membership, controls.unnoised_tree, {"membership_auc": AUC, "membership_tpr": TPR}, WITH_REFERENCE),
         Attack("distance", nearest.distance, controls.noisy_copies, {"distance": AUC, "distance_tpr": TPR}, WITH_REFERENCE),

@@ -1,14 +1,16 @@
 """The gate's decision: a pure function of endpoints, policy and claim. It fails closed.
 
-    FAIL          a leak above the tolerance is proved (Holm-adjusted over the endpoints), or the claimed
-                  (epsilon, delta) is refuted or above the policy's, or an audit of the code proved a violation, or,
-                  without a claim of differential privacy, members are told from controls at all
+    FAIL          the claimed epsilon is above the policy's, or an audit of the code proved a violation, or, where members
+                  and controls are alike without the synthetic table: a leak above the tolerance is proved (Holm-adjusted
+                  over the endpoints), or the claimed (epsilon, delta) is refuted, or, without a claim of differential
+                  privacy, members are told from controls at all
     INCONCLUSIVE  otherwise, if any evidence that a PASS needs is missing, broken, too weak or above the tolerance
     PASS          every required endpoint's upper bound is below its tolerance, every positive control was seen, and
                   an audit of the code came with the build and passed (where our own code made the table)
 
 All upper bounds must be below their tolerances at once, so they need no correction (intersection-union test);
-any one proof of a leak suffices for FAIL, so those do.
+any one proof of a leak suffices for FAIL, so those do. Whatever compares members with controls proves nothing where the
+split is biased: what differs between them may be the split's doing. Such a table is blocked, and nobody is accused.
 """
 
 from __future__ import annotations
@@ -88,10 +90,10 @@ def decide(
     both sides of the split; None where that was not checked.
     """
     adjusted = _adjusted(endpoints)
+    by_comparison = [*_leaks(adjusted, policy), *_claim_refuted(policy, claim, claim_p), *_told_apart(policy, claim, exchangeability_p)]
     proofs = [
-        *_leaks(adjusted, policy),
-        *_broken_claim(policy, claim, claim_p),
-        *_told_apart(policy, claim, exchangeability_p),
+        *_claim_above(policy, claim),
+        *([] if _is_biased(policy, blind_p) else by_comparison),
         *_audit_failed(audit),
     ]
     doubts = [
@@ -108,7 +110,10 @@ def decide(
 
 
 def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
-    """The verdict again, from a parsed attacks.json. Raises `BadInput` if it is not one."""
+    """The verdict again, from a parsed attacks.json, by today's rule. Raises `BadInput` if it is not one.
+
+    What was blocked stays blocked: a report from before format 3 may have said FAIL of a biased split and reads INCONCLUSIVE now.
+    """
     try:
         endpoints = [Endpoint.from_document(d) for d in document["attacks"]]
         claim = None if document["claim"] is None else Claim(document["claim"]["epsilon"], document["claim"]["delta"])
@@ -146,9 +151,12 @@ def _leaks(endpoints: Sequence[Endpoint], policy: Policy) -> Iterator[Reason]:
             yield Reason("tolerance_exceeded", e.name, e.column, "a leak above the tolerance is proved", NEXT["tolerance_exceeded"])
 
 
-def _broken_claim(policy: Policy, claim: Claim | None, claim_p: float | None) -> Iterator[Reason]:
+def _claim_above(policy: Policy, claim: Claim | None) -> Iterator[Reason]:
     if claim and claim.epsilon > policy.max_epsilon:
         yield Reason("claim_violated", None, None, f"the claimed epsilon is above the policy's {policy.max_epsilon:g}", NEXT["epsilon"])
+
+
+def _claim_refuted(policy: Policy, claim: Claim | None, claim_p: float | None) -> Iterator[Reason]:
     if claim and claim_p is not None and claim_p < policy.claim_alpha:
         yield _reason("claim_violated", None, "more membership guesses are right than the claimed epsilon and delta allow")
 
@@ -174,8 +182,12 @@ def _controls_missing(has_control: bool) -> Iterator[Reason]:
         yield _reason("no_control", None, "without rows that were held back, a leak cannot be told from what the population shares")
 
 
+def _is_biased(policy: Policy, blind_p: float | None) -> bool:
+    return blind_p is not None and blind_p < policy.blind_alpha
+
+
 def _split_biased(policy: Policy, blind_p: float | None, has_control: bool) -> Iterator[Reason]:
-    if blind_p is not None and blind_p < policy.blind_alpha:
+    if _is_biased(policy, blind_p):
         yield _reason("split_biased", "blind", "members differ from controls without the synthetic table")
     elif blind_p is None and has_control:
         yield _reason("attack_failed", "blind", "the split was not checked")

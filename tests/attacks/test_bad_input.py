@@ -192,6 +192,15 @@ def test_a_column_is_read_unless_nearly_all_are_missing_anyway() -> None:
     assert Evidence.collect(people(1, 400), people(3, 300), none, PEOPLE, None, np.random.default_rng(0)).unreadable == ("income",)
 
 
+@pytest.mark.parametrize(("left", "unread"), [(0, True), (4, True), (120, False)])
+@pytest.mark.parametrize("name", ["income", "marital status"])
+def test_a_column_of_which_hardly_a_value_is_left_is_not_read_for_one_without_leaks(name: str, left: int, unread: bool) -> None:
+    synthetic = people(2, 400)
+    synthetic.loc[left:, name] = ""
+    found = Evidence.collect(people(1, 400), people(3, 300), synthetic, PEOPLE, None, np.random.default_rng(0))
+    assert found.unreadable == ((name,) if unread else ())
+
+
 @pytest.fixture
 def desk(good: Tables, tmp_path: Path) -> Path:
     """The tables as files, to be judged from the command line."""

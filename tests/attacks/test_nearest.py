@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import nearest
+from attacks.controls import near_copies_of_rare_rows
 from attacks.distances import Surroundings, neighbours, surroundings
 from attacks.evidence import Evidence, Table
 from attacks.kernels import LANES, k_nearest, scan
@@ -135,11 +138,33 @@ def test_exact_match_finds_equal_rows_only() -> None:
     assert all(h == x for h, x in zip(hit, expected, strict=True) if not np.isnan(h)) and np.nansum(hit) > 10
 
 
+def test_a_near_match_is_a_synthetic_row_twenty_times_closer_than_any_other_person() -> None:
+    e = evidence(np.random.default_rng(6), 60, 40)
+    copies = e.members.take(np.arange(25))
+    e = e.against(e.synthetic.then(Table(copies.numbers + 0.01 * RNG.uniform(-1, 1, copies.numbers.shape), copies.codes)))
+    slow, others = all_apart(e, e.pool, e.synthetic).min(axis=1), all_apart(e, e.pool, e.pool)
+    np.fill_diagonal(others, np.inf)
+    found, rare = nearest.near_match(e, RNG).pooled, nearest.rare_rows(e)
+    assert np.isnan(found).tolist() == (~rare).tolist()
+    assert found[rare].tolist() == (20 * slow < others.min(axis=1))[rare].tolist()
+    assert found[:25][rare[:25]].all() and np.nansum(nearest.exact_match(e, RNG).pooled) == 0 < np.nansum(found[:25])
+
+
+def test_rows_without_numbers_are_matched_whole_or_not_at_all() -> None:
+    e = evidence(np.random.default_rng(7), 60, 60)
+    bare = {part: Table(np.empty((60, 0)), np.column_stack([getattr(e, part).codes] * 2)) for part in ("members", "controls", "synthetic", "train")}
+    e = replace(e, **bare, reference=bare["controls"])
+    planted = e.against(near_copies_of_rare_rows(e, np.random.default_rng(0)))
+    exact, near = (score(planted, RNG).members for score in (nearest.exact_match, nearest.near_match))
+    assert np.array_equal(exact, near, equal_nan=True) and np.nansum(near) > 0
+
+
 def test_few_rare_rows_are_not_applicable() -> None:
     e = evidence(np.random.default_rng(4), 60, 2)
-    with pytest.raises(UnanswerableError) as caught:
-        nearest.exact_match(e, np.random.default_rng(0))
-    assert caught.value.status == "not_applicable"
+    for score in (nearest.exact_match, nearest.near_match):
+        with pytest.raises(UnanswerableError) as caught:
+            score(e, np.random.default_rng(0))
+        assert caught.value.status == "not_applicable"
 
 
 def test_a_rare_number_stands_a_hundred_steps_apart() -> None:

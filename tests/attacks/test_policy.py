@@ -27,6 +27,7 @@ def test_the_stated_tolerances() -> None:
         "singling_out_univariate": 0.10,
         "singling_out_multivariate": 0.10,
         "exact_match": 0.005,
+        "near_match": 0.005,
         "rare_value": 0.005,
         "distance": 0.57,
         "distance_tpr": 0.03,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -103,6 +105,21 @@ def test_exchangeability_keeps_its_level_and_sees_a_leak() -> None:
     assert s.exchangeability(hits, 200, rng) < 0.01
 
 
+def test_exchangeability_has_no_floor_though_many_attacks_are_looked_at_and_one_alone_sees_the_leak() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(42, 400))
+    scores[0, :200] += 2
+    assert s.exchangeability(scores, 200, rng) == 0.001
+
+
+def test_attacks_that_score_everybody_alike_do_not_disturb_the_joint_test() -> None:
+    rng = np.random.default_rng(5)
+    scores = np.concatenate([np.full((3, 120), [[0.0], [0.1], [1e9]]), rng.normal(size=(1, 120))])
+    alone = s.exchangeability(scores[3:], 80, np.random.default_rng(6))
+    assert s.exchangeability(scores, 80, np.random.default_rng(6)) == alone
+    assert s.exchangeability(scores[:3], 80, rng) == 1.0
+
+
 def test_one_run_bound_keeps_its_level_and_refutes() -> None:
     claim, rng = Claim(1.0, 1e-6), np.random.default_rng(0)
     accuracy = 1 / (1 + np.exp(-1.0))
@@ -114,7 +131,7 @@ def test_one_run_bound_keeps_its_level_and_refutes() -> None:
 
 
 def test_a_share_of_what_units_have_covers_though_few_units_have_most_of_it() -> None:
-    """2,000 tables in which a unit has a geometric number of votes, three in four none: the bounds miss as often as they say."""
+    """2,000 tables in which a unit has a geometric number of votes, three in four none: the bounds miss at most as often as they say."""
     rng = np.random.default_rng(8)
 
     def votes(n: int) -> np.ndarray:
@@ -123,7 +140,26 @@ def test_a_share_of_what_units_have_covers_though_few_units_have_most_of_it() ->
     found = [s.share(votes(600), votes(200), 0.57, 0.95) for _ in range(RUNS)]
     missed_above, missed_below, alarms = (sum(f) for f in zip(*((e.upper < 0.5, e.lower > 0.5, e.p_null < 0.05) for e in found), strict=True))
     assert max(missed_above, missed_below, alarms) < RUNS * 0.05 + 5.5 * (RUNS * 0.05 * 0.95) ** 0.5
-    assert s.share(votes(600) * 4, votes(200), 0.57, 0.95).lower > 0.57
+    assert s.share(votes(2400) * 4, votes(800), 0.57, 0.95).lower > 0.57
+
+
+@pytest.mark.parametrize("heads", [1, 2, 5, 8, 12, 30])
+@pytest.mark.parametrize("controls", [2000, 429])
+def test_a_share_is_no_surer_than_the_toss_of_as_many_coins_as_have_all_votes(heads: int, controls: int) -> None:
+    members = np.zeros(2000)
+    members[:heads] = 2000 / heads
+    found = s.share(members, np.zeros(controls), 0.57, 0.95)
+    tossed = [2000 * t / (2000 * t + controls * (1 - t)) for t in (0.57, 0.5)]
+    assert found.p >= tossed[0] ** heads and found.p_null >= tossed[1] ** heads
+    few = s.share(np.zeros(2000), np.r_[members[:heads], np.zeros(controls - heads)], 0.57, 0.95)
+    assert few.p == few.p_null == 1.0
+
+
+@pytest.mark.parametrize("units", [2, 3, 5])
+def test_an_area_of_one_between_few_units_is_no_proof(units: int) -> None:
+    found = s.auc(np.ones(units) + np.arange(units), -np.arange(units) - 1.0, 0.57, 0.95)
+    by_lot = 1 / math.comb(2 * units, units)
+    assert found.effect == 1 and found.p >= by_lot / 3 and s.holm([found.p] * 10)[0] > 0.04
 
 
 def test_a_share_of_nothing_bounds_nothing() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from attacks.claim import Claim
-from attacks.policy import MAY_FAIL_ONLY, REQUIRED, Policy
+from attacks.policy import MAY_FAIL_ONLY, MAY_NOT_APPLY, REQUIRED, Policy
 from attacks.result import Endpoint
 from attacks.statistics import Estimate
 from attacks.verdict import Verdict, decide, replay
@@ -68,7 +69,7 @@ def test_a_required_endpoint_that_is_absent_blocks(name: str) -> None:
 @pytest.mark.parametrize("name", POLICY.required)
 def test_not_applicable_passes_for_copies_of_what_is_rare_alone(name: str) -> None:
     verdict = judge({name: replace(good()[name], status="not_applicable", estimate=None, control_detected=None)})
-    assert verdict.outcome == ("PASS" if name in ("exact_match", "rare_value") else "INCONCLUSIVE")
+    assert verdict.outcome == ("PASS" if name in MAY_NOT_APPLY else "INCONCLUSIVE")
 
 
 @pytest.mark.parametrize("name", POLICY.tolerance)
@@ -109,8 +110,28 @@ def test_split_and_control() -> None:
     assert codes(judge(has_control=False)) == ["no_control"]
 
 
+@pytest.mark.parametrize(
+    "proof",
+    [
+        {"changed": {"exact_match": replace(good()["exact_match"], estimate=Estimate(0.9, 0.8, 0.95, 1e-9, 0.0, 0.001))}},
+        {"exchangeability_p": 0.001},
+        {"claim": Claim(1.0, 1e-9), "claim_p": 1e-9},
+    ],
+    ids=["leak", "exchangeability", "claim"],
+)
+def test_no_comparison_with_controls_is_a_proof_where_the_split_is_biased(proof: dict[str, Any]) -> None:
+    assert judge(**proof).outcome == "FAIL"
+    biased = judge(**proof, blind_p=1e-4)
+    assert biased.outcome == "INCONCLUSIVE" and "split_biased" in codes(biased) and "claim_violated" not in codes(biased)
+
+
+def test_what_needs_no_control_is_a_proof_though_the_split_is_biased() -> None:
+    assert judge(audit="failed", blind_p=1e-4).outcome == "FAIL"
+    assert judge(claim=Claim(20.0, 1e-9), blind_p=1e-4).outcome == "FAIL"
+
+
 def test_fail_comes_before_inconclusive() -> None:
-    assert judge(exchangeability_p=0.001, blind_p=1e-4, has_control=False).outcome == "FAIL"
+    assert judge(exchangeability_p=0.001, blind_p=None, has_control=False).outcome == "FAIL"
 
 
 @pytest.mark.parametrize("name", MAY_FAIL_ONLY)
@@ -127,7 +148,7 @@ def test_what_may_only_fail_a_table_blocks_a_pass_if_it_broke_or_was_blind_and_n
 
 
 def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_with_it() -> None:
-    """Version 2 of a policy knew two endpoints that may only fail a table, and no report said what an attacker knows."""
+    """A policy may know few endpoints that can only fail a table, and before format 3 no report said what an attacker knows."""
     known = (*REQUIRED, "distance", "attribute_inference_confident")
     lines = [line for line in POLICY.text.splitlines() if line.split(" = ")[0] in known or line.split(" = ")[0] not in MAY_FAIL_ONLY]
     policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
