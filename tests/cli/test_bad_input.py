@@ -156,7 +156,6 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
     "policy unknown": (option("policy", "lax"), "lax"),
     "policy unknown key": (policy('name = "p"\nversion = 1\nleniency = 3\n'), "leniency: unknown key"),
     "generator unknown": (option("generator", "oracle"), "'oracle' is unknown"),
-    "generator planned": (option("generator", "gan"), "'gan' is not in this version"),
     "key missing": (option("key", "/nowhere/key.pem"), "/nowhere/key.pem"),
     "epsilon above policy": (option("epsilon", "20"), "above the 10 that policy partner-contract allows"),
 }

@@ -133,7 +133,7 @@ def test_ancestral_is_the_product_of_the_families_conditionals_where_there_is_no
             code = dict(zip(fine, cell, strict=True))
             seen = tuple(through(fine[v.column.name], v)[code[v.column.name]] for v in views)
             joint[cell] *= given[seen] * (inside[code[name], seen[0]] if views[0] != own else 1.0)
-    made = model.graphical.project(fine) / model.graphical.total
+    made = model.source.model.project(fine) / model.source.total
     assert joint.sum() == pytest.approx(1, abs=1e-9)
     np.testing.assert_allclose(made, joint, atol=1e-8)
 
