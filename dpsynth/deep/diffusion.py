@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.deep.columns import Columns
-from dpsynth.deep.network import BLOCK, Margin, _evenly, _weights
+from dpsynth.deep.network import BLOCK, Margin, evenly, weights_for
 from dpsynth.encoding import Codec
 from dpsynth.errors import Fault
 from dpsynth.privacy import Attribute, PrivateTable
@@ -90,7 +90,7 @@ class Diffused:
     total: float
 
     def sample(self, rows: int, rng: np.random.Generator, names: Sequence[str]) -> Codes:
-        return self._weighed(rows, rng, names, _evenly)
+        return self._weighed(rows, rng, names, evenly)
 
     def draw(self, rows: int, rng: np.random.Generator, names: Sequence[str]) -> Codes:
         return self._weighed(rows, rng, names, lambda weights, n, chance: chance.choice(len(weights), n, p=weights))
@@ -101,7 +101,7 @@ class Diffused:
         for start in range(0, rows, BLOCK):
             block = weighed[start : start + BLOCK]
             pool = self.made(max(len(block), LEAST_POOL), rng)
-            block[:] = pool[choose(_weights(pool, self.margins), len(block), rng)]
+            block[:] = pool[choose(weights_for(pool, self.margins), len(block), rng)]
         return weighed[:, [self.names.index(n) for n in names]]
 
     def made(self, rows: int, rng: np.random.Generator) -> Codes:

@@ -71,11 +71,8 @@ class DPGAN(Generator):
             torch.manual_seed(0)  # no privacy hangs on where a network starts
             pair = _Pair([a.size for a in attributes], label, margins)
         pair.learn(table, attributes, surely)
-        layers = tuple(
-            (m.weight.detach().double().cpu().numpy(), m.bias.detach().double().cpu().numpy()) for m in pair.maker if isinstance(m, nn.Linear)
-        )
         names = tuple(a.column.name for a in attributes)
-        source = Network(names, tuple(a.size for a in attributes), layers, LATENT, label, margins, total)
+        source = Network(names, tuple(a.size for a in attributes), layers_of(pair.maker), LATENT, label, margins, total)
         return Fitted(source, Codec(tuple(map(Decoder, attributes))), answers)
 
 

@@ -56,7 +56,7 @@ class Network:
     total: float
 
     def sample(self, rows: int, rng: np.random.Generator, names: Sequence[str]) -> Codes:
-        return self._columns(rows, rng, names, _evenly)
+        return self._columns(rows, rng, names, evenly)
 
     def draw(self, rows: int, rng: np.random.Generator, names: Sequence[str]) -> Codes:
         return self._columns(rows, rng, names, lambda weights, n, chance: chance.choice(len(weights), n, p=weights))
@@ -66,7 +66,7 @@ class Network:
         for start in range(0, rows, BLOCK):
             block = made[start : start + BLOCK]
             pool = self._made(max(POOL * len(block), 1000), rng)
-            block[:] = pool[choose(_weights(pool, self.margins), len(block), rng)]
+            block[:] = pool[choose(weights_for(pool, self.margins), len(block), rng)]
         ordered: Codes = made[:, [self.names.index(n) for n in names]]
         return ordered
 
@@ -124,7 +124,7 @@ class Network:
         )
 
 
-def _weights(codes: Codes, margins: Sequence[Margin]) -> Floats:
+def weights_for(codes: Codes, margins: Sequence[Margin]) -> Floats:
     """What share each row is to have, so that the rows have the margins; no step moves a cell by more than `MOST_FACTOR`."""
     weights = np.full(len(codes), 1 / len(codes))
     cells = [m.cells(codes) for m in margins]
@@ -137,7 +137,7 @@ def _weights(codes: Codes, margins: Sequence[Margin]) -> Floats:
     return weights
 
 
-def _evenly(weights: Floats, rows: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def evenly(weights: Floats, rows: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Positions, each as often as its weight says, rounded by systematic sampling, in an order that tells nothing."""
     ladder = np.cumsum(weights) * rows / weights.sum()
     chosen = np.searchsorted(ladder, np.arange(rows) + rng.random(), side="right")

@@ -15,7 +15,7 @@ pytest.importorskip("opacus")
 
 import dpsynth  # noqa: E402
 from dpsynth.deep import DPGAN  # noqa: E402
-from dpsynth.deep.network import Margin, Network, _evenly, _weights  # noqa: E402
+from dpsynth.deep.network import Margin, Network, evenly, weights_for  # noqa: E402
 from dpsynth.deep.planning import plan_for  # noqa: E402
 from dpsynth.errors import BadInput, Diverged  # noqa: E402
 from dpsynth.privacy.dpsgd import Plan, cost_of  # noqa: E402
@@ -101,6 +101,21 @@ def test_parameters_that_are_no_numbers_leave_no_model_and_the_charge(monkeypatc
     assert [e["kind"] for e in held.events][-1] == "train"
 
 
+def test_a_generator_that_ends_in_no_numbers_leaves_no_model_though_its_critic_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dpsynth.deep.gan import _Pair
+
+    learnt = _Pair.learn
+
+    def broken(pair: Any, *words: Any) -> None:
+        learnt(pair, *words)
+        with torch.no_grad():
+            pair.maker[0].weight[0, 0] = math.nan
+
+    monkeypatch.setattr(_Pair, "learn", broken)
+    with pytest.raises(Diverged, match="the charge stays, and there is no model"):
+        DPGAN(3.0, 1e-5).fit(table(), PLAIN)
+
+
 def test_all_chance_that_privacy_hangs_on_is_the_kernels() -> None:
     one, again, other = (DPGAN(1.0, 1e-6).fit(seeded_table(table(), PLAIN, seed)).sample(200, seed=0) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(one, again)
@@ -121,9 +136,9 @@ def test_a_plan_fits_its_amount_and_takes_fewer_steps_where_it_has_to() -> None:
 def test_rows_are_weighed_to_have_the_margins_and_drawn_as_often_as_their_weights_say() -> None:
     codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     pair = np.array([[0.4, 0.1], [0.2, 0.3]])
-    weights = _weights(codes, [Margin((0,), pair.sum(1)), Margin((0, 1), pair)])
+    weights = weights_for(codes, [Margin((0,), pair.sum(1)), Margin((0, 1), pair)])
     np.testing.assert_allclose(np.bincount(codes @ [2, 1], weights), pair.ravel(), atol=1e-6)
-    counts = np.bincount(_evenly(weights, 1000, np.random.default_rng(0)), minlength=20)
+    counts = np.bincount(evenly(weights, 1000, np.random.default_rng(0)), minlength=20)
     assert np.abs(counts - 1000 * weights).max() < 1
 
 
