@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpsynth.deep.diffusion import DPDiffusion
     from dpsynth.deep.gan import DPGAN
+    from dpsynth.deep.vae import DPVAE
 
-__all__ = ["DPGAN"]
+__all__ = ["DPGAN", "DPVAE", "DPDiffusion"]
 _HOMES = {"DPGAN": "gan", "DPVAE": "vae", "DPDiffusion": "diffusion"}
 
 

@@ -26,12 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dpsynth.deep.columns import Columns
+from dpsynth.deep.likely import Likely
 from dpsynth.deep.network import BLOCK, Margin, evenly, weights_for
-from dpsynth.encoding import Codec
-from dpsynth.errors import Fault
-from dpsynth.privacy import Attribute, PrivateTable
-from dpsynth.schema import Schema
-from dpsynth.synthesizers.generator import Fitted, Generator
+from dpsynth.privacy import PrivateTable
 from dpsynth.synthesizers.source import Arrays, Codes
 
 Floats = npt.NDArray[np.float64]
@@ -40,33 +37,19 @@ LEAST_POOL = 1000
 
 
 @dataclass(frozen=True)
-class DPDiffusion(Generator):
+class DPDiffusion(Likely):
     """Discrete diffusion, from rows of masks to rows of cells."""
 
     name: ClassVar[str] = "diffusion"
-    trains: ClassVar[bool] = True
 
-    def check(self, schema: Schema) -> list[Fault]:
-        from dpsynth.deep.learning import faults_of
+    def _learnt(self, table: PrivateTable, columns: Columns) -> Diffused:
+        from dpsynth.deep.learning import learn, started, weights_of
+        from dpsynth.deep.modules import Unmasking
 
-        return faults_of(self, schema)
-
-    def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
-        columns = Columns.measured(table, attributes)
-        if columns.all_there_is:
-            return columns.independent()
-        source = Diffused(columns.names, columns.sizes, *_learnt(table, columns), columns.logits, columns.margins, columns.total)
-        return Fitted(source, Codec(columns.decoders), columns.answers)
-
-
-def _learnt(table: PrivateTable, columns: Columns) -> tuple[Floats, Floats]:
-    """The two layers' weights, shapes (hidden, width) and (width, hidden)."""
-    from dpsynth.deep.learning import learn, started, weights_of
-    from dpsynth.deep.modules import Unmasking
-
-    network = started(lambda: Unmasking(columns.sizes, columns.logits, HIDDEN, TIMES))
-    learn(table, network, columns, MOST_STEPS)
-    return weights_of(network.embedding), weights_of(network.telling)
+        network = started(lambda: Unmasking(columns.sizes, columns.logits, HIDDEN, TIMES))
+        learn(table, network, columns, MOST_STEPS)
+        layers = weights_of(network.embedding), weights_of(network.telling)
+        return Diffused(columns.names, columns.sizes, *layers, columns.logits, columns.margins, columns.total)
 
 
 @dataclass(frozen=True, eq=False)

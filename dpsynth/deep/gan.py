@@ -44,7 +44,7 @@ WORTH_A_PAIR, SURE = 1.0, 3.0
 ROWS_A_STEP, LEAST_STEPS, MOST_STEPS = 64, 16, 512
 BATCH, CLIP, FAKES = 512, 1.0, 4
 LATENT, HIDDEN, CRITIC = 32, (128, 128), 64
-MADE, WARM_UP, TURNS = 256, 0.25, 1
+MADE, WARM_UP = 256, 0.25
 LEARNS, CRITIC_LEARNS, ADVERSARIAL = 2e-3, 1e-3, 0.1
 TEMPERATURE = 0.5
 TURNS_OF_POWER = 3
@@ -78,10 +78,9 @@ class DPGAN(Generator):
 
 def layers_of(network: nn.Module) -> tuple[tuple[Floats, Floats], ...]:
     """The weights and biases of its linear layers, in order. Raises `Diverged` if one is no number."""
-    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
     if not is_finite(network):
         raise Diverged("the generator ended in parameters that are no numbers; the charge stays, and there is no model")
-    return tuple((m.weight.detach().double().cpu().numpy(), m.bias.detach().double().cpu().numpy()) for m in linear)
+    return tuple((m.weight.detach().double().cpu().numpy(), m.bias.detach().double().cpu().numpy()) for m in _linear(network))
 
 
 def target_of(schema: Schema, attributes: Sequence[Attribute]) -> int | None:
@@ -140,6 +139,27 @@ class _Critic(nn.Module):
         return scores
 
 
+class _Held(nn.Module):
+    """What holds a critic's layers: the direction in which each of them stretches most, as far as it is known."""
+
+    def __init__(self, critic: _Critic):
+        super().__init__()
+        self.directions = nn.ParameterList(nn.Parameter(torch.ones(m.in_features), requires_grad=False) for m in _linear(critic))
+
+    @torch.no_grad()
+    def hold(self, critic: _Critic) -> None:
+        """Divide each layer by its spectral norm where that is above 1 (Miyato et al. 2018)."""
+        for layer, direction in zip(_linear(critic), self.directions, strict=True):
+            for _ in range(TURNS_OF_POWER):
+                out = nn.functional.normalize(layer.weight @ direction, dim=0)
+                direction.copy_(nn.functional.normalize(layer.weight.T @ out, dim=0))
+            layer.weight.div_(torch.linalg.vector_norm(layer.weight @ direction).clamp(min=1))
+
+
+def _linear(network: nn.Module) -> list[nn.Linear]:
+    return [m for m in network.modules() if isinstance(m, nn.Linear)]
+
+
 class _Pair:
     """The generator and its critic."""
 
@@ -156,16 +176,16 @@ class _Pair:
         self.critic = _Critic(sum(sizes)).to(self.device)
         self.chance = torch.Generator(self.device).manual_seed(0)
         self.wanted = [(m.columns, torch.tensor(m.shares, dtype=torch.float32, device=self.device)) for m in margins]
-        self._power = [torch.ones(layer.in_features, device=self.device) for layer in self.critic.layers if isinstance(layer, nn.Linear)]
+        self.held = _Held(self.critic).to(self.device)
 
     def learn(self, table: PrivateTable, attributes: Sequence[Attribute], total: float) -> None:
         maker = torch.optim.Adam(self.maker.parameters(), LEARNS, betas=(0.5, 0.9))
         critic = torch.optim.Adam(self.critic.parameters(), CRITIC_LEARNS, betas=(0.5, 0.9))
         left = table.left
         plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, total, BATCH, steps_for(total))
-        for _ in range(math.ceil(WARM_UP * plan.steps)):
-            self._improve(maker, 0.0)
-        for _ in table.train(
+        for turn in range(math.ceil(WARM_UP * plan.steps)):
+            self._improve(maker, 0.0, -turn)
+        for step in table.train(
             self.critic,
             self._loss,
             attributes,
@@ -173,13 +193,12 @@ class _Pair:
             delta=left.event_delta * SAFE,
             clip=CLIP,
             declared=max(total, 2 / plan.rate),
-            keep=[self.maker, maker, critic],
+            keep=[self.maker, self.held, maker, critic],
             saying=self._standing,
         ):
             critic.step()
-            self._hold()
-            for _ in range(TURNS):
-                self._improve(maker, ADVERSARIAL)
+            self.held.hold(self.critic)
+            self._improve(maker, ADVERSARIAL, step.number)
 
     def _loss(self, critic: nn.Module, codes: Tensor) -> Tensor:
         """How much better made-up rows of its label score than the row itself. Draws from torch's global generator, as `training.py` asks."""
@@ -203,8 +222,12 @@ class _Pair:
             parts[self.label] = label
         return torch.cat(parts, dim=-1)
 
-    def _improve(self, optimiser: torch.optim.Optimizer, adversarial: float) -> None:
-        """A step of the generator: towards what the critic takes for real, and towards the released marginals. It reads no rows."""
+    def _improve(self, optimiser: torch.optim.Optimizer, adversarial: float, turn: int) -> None:
+        """A step of the generator: towards what the critic takes for real, and towards the released marginals. It reads no rows.
+
+        Its chance hangs on the turn's number alone, so that a resumed training goes on as it would have.
+        """
+        self.chance.manual_seed(turn)
         given, label = self._given()
         logits = self._logits(given, label)
         loss = self._distance(self._columns(logits, label))
@@ -245,16 +268,6 @@ class _Pair:
             first = rows[:, self.spans[columns[0]]]
             held = first.mean(0) if len(columns) == 1 else first.T @ rows[:, self.spans[columns[1]]] / len(rows)
             yield (wanted * (torch.log(wanted + 1e-6) - torch.log(held + 1e-6))).sum()
-
-    @torch.no_grad()
-    def _hold(self) -> None:
-        """Each of the critic's layers is divided by its spectral norm where that is above 1 (Miyato et al. 2018)."""
-        layers = [layer for layer in self.critic.layers if isinstance(layer, nn.Linear)]
-        for i, layer in enumerate(layers):
-            for _ in range(TURNS_OF_POWER):
-                out = nn.functional.normalize(layer.weight @ self._power[i], dim=0)
-                self._power[i] = nn.functional.normalize(layer.weight.T @ out, dim=0)
-            layer.weight.div_(torch.linalg.vector_norm(layer.weight @ self._power[i]).clamp(min=1))
 
 
 def steps_for(total: float) -> int:

@@ -17,46 +17,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from dpsynth.deep.columns import Columns
+from dpsynth.deep.likely import Likely
 from dpsynth.deep.network import Network
-from dpsynth.encoding import Codec
-from dpsynth.errors import Fault
-from dpsynth.privacy import Attribute, PrivateTable
-from dpsynth.schema import Schema
-from dpsynth.synthesizers.generator import Fitted, Generator
+from dpsynth.privacy import PrivateTable
 
-Floats = npt.NDArray[np.float64]
 HIDDEN, LATENT, DRAWS, MOST_STEPS = 64, 8, 4, 512
 
 
 @dataclass(frozen=True)
-class DPVAE(Generator):
+class DPVAE(Likely):
     """A variational autoencoder of rows."""
 
     name: ClassVar[str] = "vae"
-    trains: ClassVar[bool] = True
 
-    def check(self, schema: Schema) -> list[Fault]:
-        from dpsynth.deep.learning import faults_of
+    def _learnt(self, table: PrivateTable, columns: Columns) -> Network:
+        from dpsynth.deep.learning import learn, started, weights_of
+        from dpsynth.deep.modules import Autoencoder
 
-        return faults_of(self, schema)
-
-    def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
-        columns = Columns.measured(table, attributes)
-        if columns.all_there_is:
-            return columns.independent()
-        source = Network(columns.names, columns.sizes, _learnt(table, columns), LATENT, None, columns.margins, columns.total)
-        return Fitted(source, Codec(columns.decoders), columns.answers)
-
-
-def _learnt(table: PrivateTable, columns: Columns) -> tuple[tuple[Floats, Floats], ...]:
-    """The decoder's layers."""
-    from dpsynth.deep.learning import learn, started, weights_of
-    from dpsynth.deep.modules import Autoencoder
-
-    network = started(lambda: Autoencoder(columns.sizes, columns.logits, HIDDEN, LATENT, DRAWS))
-    learn(table, network, columns, MOST_STEPS)
-    return (weights_of(network.unfolding), network.unfolding.bias.detach().double().cpu().numpy()), (weights_of(network.telling), columns.logits)
+        network = started(lambda: Autoencoder(columns.sizes, columns.logits, HIDDEN, LATENT, DRAWS))
+        learn(table, network, columns, MOST_STEPS)
+        unfolding = weights_of(network.unfolding), network.unfolding.bias.detach().double().cpu().numpy()
+        layers = unfolding, (weights_of(network.telling), columns.logits)
+        return Network(columns.names, columns.sizes, layers, LATENT, None, columns.margins, columns.total)

@@ -58,49 +58,6 @@ def test_a_fit_spends_its_grant_and_no_more_and_its_rows_have_the_released_margi
         _ = again.graphical
 
 
-@pytest.mark.parametrize(
-    ("schema", "rows"),
-    [
-        (schema_of(target="a", a=["x"], b=["p"]), pd.DataFrame({"a": ["x"] * 40, "b": ["p"] * 40})),
-        (PLAIN, table().assign(a=None, b=None, t=None)),
-        (PLAIN, table(0)),
-        (schema_of(a=["x", "y"]), pd.DataFrame({"a": ["x", "y"] * 30})),
-        (schema_of(target="a", a=["x", "y"], b=[f"b{i}" for i in range(10_000)]), pd.DataFrame({"a": ["x", "y"] * 30, "b": ["b1", "b9999"] * 30})),
-    ],
-    ids=["one category a column", "all missing", "no row", "one column", "ten thousand categories"],
-)
-def test_odd_tables_are_served(schema: Schema, rows: pd.DataFrame) -> None:
-    made = DPGAN(1.0, 1e-6).fit(rows, schema).sample(50, seed=0)
-    assert made.shape == (50, len(schema.names))
-    for column in schema.columns:
-        assert set(made[column.name].dropna()) <= set(column.categories or ())
-
-
-def test_a_budget_that_carries_no_step_is_refused_before_it_is_spent() -> None:
-    charged: list[Any] = []
-    tables = single_use(table(), PLAIN)
-    tables._account = charged.append  # type: ignore[assignment]
-    with pytest.raises(BadInput, match="epsilon: too small for one step of training"):
-        DPGAN(1e-7, 1e-12).fit(tables)
-    assert not charged
-
-
-@pytest.mark.parametrize(("device", "said"), [("cuda", "asks for cuda"), ("gpu", "names no device")])
-def test_a_device_that_is_not_there_is_refused(device: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DPSYNTH_DEVICE", device)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BadInput, match=said):
-        DPGAN(1.0, 1e-6).fit(table(), PLAIN)
-
-
-def test_parameters_that_are_no_numbers_leave_no_model_and_the_charge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpsynth.deep.gan.CRITIC_LEARNS", math.inf)
-    held = single_use(table(), PLAIN)
-    with pytest.raises(Diverged, match="charge stays"):
-        DPGAN(1.0, 1e-6).fit(held)
-    assert [e["kind"] for e in held.events][-1] == "train"
-
-
 def test_a_generator_that_ends_in_no_numbers_leaves_no_model_though_its_critic_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     from dpsynth.deep.gan import _Pair
 

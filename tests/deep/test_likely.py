@@ -22,7 +22,6 @@ from dpsynth.deep.learning import steps_for, weights_of  # noqa: E402
 from dpsynth.deep.modules import Autoencoder, Unmasking  # noqa: E402
 from dpsynth.deep.network import Margin, Network  # noqa: E402
 from dpsynth.deep.vae import DPVAE  # noqa: E402
-from dpsynth.errors import BadInput  # noqa: E402
 from dpsynth.testing import seeded_table  # noqa: E402
 
 SIZES = (2, 3, 2)
@@ -136,29 +135,6 @@ def test_a_saved_model_is_sampled_without_torch(kind, tmp_path):
     pd.testing.assert_frame_equal(load(path).sample(50, seed=7), model.sample(50, seed=7))
     code = f"import sys; sys.modules['torch'] = None\nfrom dpsynth import load\nprint(len(load({str(path)!r}).sample(50, seed=7)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "50\n"
-
-
-ODD = {
-    "one column": (schema_of({"a": listed("x", "y")}), ["a"], 50),
-    "one category": (schema_of({"a": listed("x"), "b": listed("x", "y", "z")}), ["a", "b"], 50),
-    "nothing but missing cells": (schema_of({"b": listed("q"), "n": bounded(200, 201)}), ["b", "n"], 50),
-    "no rows": (SCHEMA, SCHEMA.names, 0),
-    "one row": (SCHEMA, SCHEMA.names, 1),
-}
-
-
-@each_generator
-@pytest.mark.parametrize("odd", ODD)
-def test_odd_tables_are_tables(kind, odd):
-    schema, names, rows = ODD[odd]
-    made = kind(1.0, 1e-5).fit(frame(rows)[list(names)], schema).sample(20, seed=0)
-    assert made.shape == (20, len(names))
-
-
-@each_generator
-def test_a_budget_too_small_for_a_step_is_refused_before_a_charge(kind):
-    with pytest.raises(BadInput, match="too small for one step"):
-        kind(1e-7, 1e-12).request(SCHEMA)
 
 
 def test_steps_follow_what_the_rows_can_say_in_powers_of_two():
