@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from dpsynth.schema import Schema
 if TYPE_CHECKING:
     from dpsynth.releasing.order import Order
     from dpsynth.releasing.pipeline import Outcome
+    from dpsynth.releasing.plan import Prediction
 
 DEMO_EPSILON, DEMO_DELTA = 1.0, 1e-9
 
@@ -190,7 +192,24 @@ def plan(words: Namespace) -> Reply:
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
         "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
     ]
-    return Reply(table(header, rows) + notes, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
+    return Reply(
+        table(header, rows) + notes + _standing_notes(lines, words.generator),
+        {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]},
+    )
+
+
+def _standing_notes(lines: Sequence[Prediction], asked: str) -> list[str]:
+    """Of AIM and the generators that train, how near each comes at each epsilon, and which are not offered."""
+    names = list(lines[0].standing)
+    rows = [[f"{p.epsilon:g}", *("not offered" if n in p.not_offered and n != asked else f"{p.standing[n]:.2f}" for n in names)] for p in lines]
+    lost = [f"{p.epsilon:g}" for p in lines if asked in p.not_offered]
+    return [
+        "",
+        "Two-way error over that of columns alone, as measured on other tables where rows told no more than here:",
+        *table(["epsilon", *names], rows),
+        *([f"{asked} loses to independent columns at epsilon {', '.join(lost)}: take aim, unless you know better."] if lost else []),
+        "not offered: worse than columns alone; --generator plans it all the same." if any(p.not_offered for p in lines) else "Below 1 is better.",
+    ]
 
 
 def _unit_notes(schema: Schema) -> list[str]:

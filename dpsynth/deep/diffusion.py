@@ -32,7 +32,7 @@ from dpsynth.privacy import PrivateTable
 from dpsynth.synthesizers.source import Arrays, Codes
 
 Floats = npt.NDArray[np.float64]
-HIDDEN, TIMES, MOST_STEPS = 64, 6, 512
+HIDDEN, TIMES = 64, 6
 LEAST_POOL = 1000
 
 
@@ -47,7 +47,7 @@ class DPDiffusion(Likely):
         from dpsynth.deep.modules import Unmasking
 
         network = started(lambda: Unmasking(columns.sizes, columns.logits, HIDDEN, TIMES))
-        learn(table, network, columns, MOST_STEPS)
+        learn(table, network, columns)
         layers = weights_of(network.embedding), weights_of(network.telling)
         return Diffused(columns.names, columns.sizes, *layers, columns.logits, columns.margins, columns.total)
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from dpsynth.deep.device import device_of_choice, require_device
 from dpsynth.deep.network import SLOPE, Floats, Margin, Network
-from dpsynth.deep.planning import carries_a_step, plan_for, too_small
+from dpsynth.deep.planning import COLUMNS, PAIRS, ROWS_A_STEP, carries_a_step, plan_for, steps_for, too_small
 from dpsynth.encoding import Codec, Decoder
 from dpsynth.encoding.domains import domain_share
 from dpsynth.errors import Diverged, Fault
@@ -38,10 +38,8 @@ from dpsynth.schema import Schema
 from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.generator import Fitted, Generator
 
-COLUMNS, PAIRS = 0.15, 0.35
 SAFE = 1 - 1e-9
 WORTH_A_PAIR, SURE = 1.0, 3.0
-ROWS_A_STEP, LEAST_STEPS, MOST_STEPS = 64, 16, 512
 BATCH, CLIP, FAKES = 512, 1.0, 4
 LATENT, HIDDEN, CRITIC = 32, (128, 128), 64
 MADE, WARM_UP = 256, 0.25
@@ -182,7 +180,7 @@ class _Pair:
         maker = torch.optim.Adam(self.maker.parameters(), LEARNS, betas=(0.5, 0.9))
         critic = torch.optim.Adam(self.critic.parameters(), CRITIC_LEARNS, betas=(0.5, 0.9))
         left = table.left
-        plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, total, BATCH, steps_for(total))
+        plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, total, BATCH, steps_for(total / ROWS_A_STEP))
         for turn in range(math.ceil(WARM_UP * plan.steps)):
             self._improve(maker, 0.0, -turn)
         for step in table.train(
@@ -268,8 +266,3 @@ class _Pair:
             first = rows[:, self.spans[columns[0]]]
             held = first.mean(0) if len(columns) == 1 else first.T @ rows[:, self.spans[columns[1]]] / len(rows)
             yield (wanted * (torch.log(wanted + 1e-6) - torch.log(held + 1e-6))).sum()
-
-
-def steps_for(total: float) -> int:
-    """As many as the table's size carries, in powers of two."""
-    return int(min(MOST_STEPS, max(LEAST_STEPS, 2.0 ** round(math.log2(max(total, 1.0) / ROWS_A_STEP)))))

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dpsynth.deep.columns import MOST_SHARE, Columns
 from dpsynth.deep.device import device_of_choice, require_device
 from dpsynth.deep.modules import Likelihood
-from dpsynth.deep.planning import carries_a_step, plan_for, too_small
+from dpsynth.deep.planning import SIGNAL, carries_a_step, plan_for, steps_for, too_small
 from dpsynth.encoding.domains import domain_share
 from dpsynth.errors import Fault
 from dpsynth.privacy import PrivateTable, Request
@@ -34,14 +34,13 @@ from dpsynth.synthesizers.generator import Generator
 
 Net = TypeVar("Net", bound=nn.Module)
 BATCH, CLIP = 1024, 0.5
-LEAST_STEPS, SIGNAL = 16, 16
 RATE, MOMENTA, FALLING, MEMORY = 0.01, (0.9, 0.99), 1 / 3, 0.98
 
 
-def learn(table: PrivateTable, network: Likelihood, columns: Columns, most_steps: int) -> None:
+def learn(table: PrivateTable, network: Likelihood, columns: Columns) -> None:
     """Train the network for all that is left of the grant, in fewer steps where the table or the grant is small; leave its averaged weights in it."""
     left = table.left
-    steps = steps_for(columns.total * math.sqrt(left.amount), most_steps)
+    steps = steps_for(columns.total * math.sqrt(left.amount) / SIGNAL)
     plan = plan_for(left.amount * SAFE, left.event_delta * SAFE, columns.total, BATCH, steps)
     optimiser = torch.optim.Adam(network.parameters(), RATE, betas=MOMENTA)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEMORY))  # type: ignore[no-untyped-call]
@@ -66,11 +65,6 @@ def surprise(network: nn.Module, codes: Tensor) -> Tensor:
     """The loss of `Likelihood` networks."""
     assert isinstance(network, Likelihood)
     return network.surprise(codes)
-
-
-def steps_for(signal: float, most: int) -> int:
-    """As many as all rows together, `signal` times louder than the noise on one step of them all, are worth; in powers of two."""
-    return min(most, max(LEAST_STEPS, int(2 ** round(math.log2(max(signal, 1.0) / SIGNAL)))))
 
 
 def faults_of(generator: Generator, schema: Schema) -> list[Fault]:

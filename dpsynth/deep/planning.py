@@ -12,6 +12,11 @@ from dpsynth.errors import BadInput, Fault
 from dpsynth.privacy.dpsgd import MOST_SIGMA, ROUNDING, Plan, mu_of, sigma_of
 
 LEAST_RATE = 2.0**-10
+LEAST_STEPS, MOST_STEPS = 16, 512
+# A step for so many rows (`gan.py`), or for so much as all rows are louder than the noise on one step of them all (`learning.py`).
+ROWS_A_STEP, SIGNAL = 64, 16
+# Of a DPGAN's budget, what columns get, and what columns beside the target get.
+COLUMNS, PAIRS = 0.15, 0.35
 SAFE = 1 - 1e-9
 
 
@@ -36,6 +41,11 @@ def plan_for(amount: float, delta: float, units: float, batch: float, steps: int
                 continue
         taken //= 4
     raise too_small()
+
+
+def steps_for(worth: float) -> int:
+    """About as many as the table is worth, in powers of two."""
+    return int(2 ** round(math.log2(min(max(worth, LEAST_STEPS), MOST_STEPS))))
 
 
 def carries_a_step(amount: float, delta: float) -> bool:

@@ -22,7 +22,7 @@ from dpsynth.deep.likely import Likely
 from dpsynth.deep.network import Network
 from dpsynth.privacy import PrivateTable
 
-HIDDEN, LATENT, DRAWS, MOST_STEPS = 64, 8, 4, 512
+HIDDEN, LATENT, DRAWS = 64, 8, 4
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DPVAE(Likely):
         from dpsynth.deep.modules import Autoencoder
 
         network = started(lambda: Autoencoder(columns.sizes, columns.logits, HIDDEN, LATENT, DRAWS))
-        learn(table, network, columns, MOST_STEPS)
+        learn(table, network, columns)
         unfolding = weights_of(network.unfolding), network.unfolding.bias.detach().double().cpu().numpy()
         layers = unfolding, (weights_of(network.telling), columns.logits)
         return Network(columns.names, columns.sizes, layers, LATENT, None, columns.margins, columns.total)

@@ -10,6 +10,7 @@ import math
 
 from attacks.evidence import MAX_POOL
 from attacks.suite import DISTANCE_WORK, LEAST_POOL
+from dpsynth.deep.planning import ROWS_A_STEP, SIGNAL, steps_for
 from dpsynth.encoding.binning import LEVELS as LEVELS_OF_CUTS
 from dpsynth.graphical.sampling import BALANCED
 from dpsynth.releasing.outline import Outline
@@ -43,8 +44,9 @@ BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3,
 # Seconds of all refits of AIM for a strength of 1 and 15 columns of one code: rounds and cells grow with the strength, and its cliques
 # have about three columns. At most so long a round, the model being full.
 REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.1
-# Of generators that train: seconds to import torch and to solve for a plan; a step; rows a step, and the most steps. Adult, one core.
-TRAIN_START, TRAIN_STEP, ROWS_A_STEP, MOST_STEPS = 10.0, 0.04, 64, 512
+# Of generators that train: seconds to import torch and to solve for a plan; of a step, and of a step for each column.
+TRAIN_START = 3.0
+STEP, STEP_COLUMN = {"gan": 0.07, "vae": 0.03, "diffusion": 0.03}, {"gan": 5e-4, "vae": 4e-4, "diffusion": 1.4e-3}
 # Seconds for a target and a row of the synthetic table to be compared, planted leaks included; for the other attacks, a cell.
 COMPARE, ATTACK = 4e-8, 5e-6
 # MB of any fit, and bytes a cell of the table: what is read, split, coded. MB of any release, and bytes a row and a cell with what attacks hold.
@@ -88,7 +90,7 @@ def _rows_seconds(outline: Outline) -> float:
 
 def _structure_seconds(outline: Outline) -> float:
     if outline.trains:
-        return TRAIN_START + TRAIN_STEP * min(MOST_STEPS, outline.trained / ROWS_A_STEP)
+        return TRAIN_START + _steps(outline) * (STEP[outline.generator] + STEP_COLUMN[outline.generator] * outline.columns)
     offered, d = LEVELS * outline.pairs, outline.columns
     sized = SCORE + PROJECT + ELIMINATE * d
     counting = COUNT * outline.read * outline.train
@@ -102,6 +104,13 @@ def _structure_seconds(outline: Outline) -> float:
     rounds = _aims_rounds(outline)
     small = REFIT * d / USUAL_COLUMNS * math.pow(outline.strength, REFIT_BY_STRENGTH) * (sum(outline.sizes) / d) ** 3
     return offered * (counting + sized * rounds) + min(small, LONGEST_REFIT * rounds)
+
+
+def _steps(outline: Outline) -> int:
+    """Of noise, as `deep/gan.py` and `deep/learning.py` plan them."""
+    if outline.generator == "gan":
+        return steps_for(outline.trained / ROWS_A_STEP)
+    return steps_for(outline.trained * math.sqrt(outline.amount * (1 - outline.deserved)) / SIGNAL)
 
 
 def _useful(outline: Outline) -> float:

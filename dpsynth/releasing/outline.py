@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from dpsynth.deep import planning
+from dpsynth.deep.columns import MOST_SHARE
 from dpsynth.encoding import public_attribute
 from dpsynth.encoding.binning import is_cut_by_counts
 from dpsynth.encoding.domains import domain_share
@@ -15,6 +17,7 @@ from dpsynth.privacy.cost import Request
 from dpsynth.privacy.unit import most_moved
 from dpsynth.schema import Column, PrivacyUnit, Schema
 from dpsynth.synthesizers.bench import LEAST_LEFT, share_of_columns
+from dpsynth.synthesizers.registry import DEEP
 
 GUESSED_CATEGORIES = 30
 # Rows of a unit where they are to be measured (3 leave .95 of the units whole in diabetes130 and in cps, 5 in rand_hie), and where a unit
@@ -23,8 +26,6 @@ GUESSED_ROWS = 3
 # What pairs tell of their columns, in parts of what the same budget would tell if it were spent on the columns. From adult,
 # bank_marketing and the survey at epsilon 1, where the error of a column is that of .56 of the budget and columns alone get .3.
 PAIRS_TELL = 0.37
-# Of generators that train, what columns get, and what columns beside the target get (`deep/gan.py`, `deep/columns.py`).
-COLUMNS_OF, PAIRS_OF = {"gan": 0.15, "vae": 0.2, "diffusion": 0.2}, {"gan": 0.35}
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,31 @@ class Outline:
         """Numbers that are cut into bins by noisy counts."""
         return sum(map(is_cut_by_counts, self.schema.synthesised))
 
-    def sigma(self, share: float) -> float:
-        """The noise scale of a column's cells where the columns together get a share of the budget."""
+    @property
+    def amount(self) -> float:
+        """What the budget leaves for the fit, as mu squared."""
         amount = Request(self.epsilon, self.delta, False, "").cost_in(GDP).amount * (1 - domain_share(self.schema))
         if self.schema.unit.keep is not None:
             amount *= 1 - bounding.SHARE
-        return GDP.noise_sigma(amount * share / self.columns, most_moved(self.unit) ** 2)
+        return amount
+
+    def sigma(self, share: float) -> float:
+        """The noise scale of a column's cells where the columns together get a share of the budget."""
+        return GDP.noise_sigma(self.amount * share / self.columns, most_moved(self.unit) ** 2)
 
     @property
     def trains(self) -> bool:
-        return self.generator in COLUMNS_OF
+        return self.generator in DEEP
 
     @property
     def deserved(self) -> float:
-        """The share of the budget that goes to columns, as `synthesizers/bench.py` reckons it once it knows the number of rows."""
-        if self.trains:
-            return COLUMNS_OF[self.generator]
+        """The share of the budget that goes to columns, as `synthesizers/bench.py` and `deep/columns.py` reckon it from the number of rows."""
+        if self.generator == "gan":
+            return planning.COLUMNS
         if self.generator == "independent" or self.columns == 1:
             return 1.0
-        return share_of_columns(fmean(self.sizes) * self.sigma(1.0) / self.trained)
+        share = share_of_columns(fmean(self.sizes) * self.sigma(1.0) / self.trained)
+        return 1.0 if self.trains and share > MOST_SHARE else share
 
     @property
     def buys_structure(self) -> bool:
@@ -104,8 +111,14 @@ class Outline:
     @property
     def column_sigma(self) -> float:
         """The noise scale that a column's cells end up with, pairs' counts of it included."""
-        beside = PAIRS_OF.get(self.generator, 0.0) * (self.schema.target is not None) if self.trains else 1 - self.deserved
-        return self.sigma(self.deserved + PAIRS_TELL * beside)
+        return self.sigma(self.deserved + PAIRS_TELL * self.beside)
+
+    @property
+    def beside(self) -> float:
+        """The share of the budget that goes to pairs of columns."""
+        if self.trains:
+            return planning.PAIRS if self.generator == "gan" and self.schema.target is not None else 0.0
+        return 1 - self.deserved
 
     @property
     def strength(self) -> float:

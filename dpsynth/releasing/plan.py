@@ -7,6 +7,7 @@ gate's power from the policy's tolerances and the control's expected size. How n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from dpsynth.privacy.cost import require_budget
 from dpsynth.releasing.closeness import column_error, noise_error
 from dpsynth.releasing.effort import fit_megabytes, fit_seconds, release_megabytes, release_seconds
 from dpsynth.releasing.outline import Outline
+from dpsynth.releasing.standing import loses, standings
 from dpsynth.schema import Schema
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Prediction:
         can_pass: whether the control will be large enough for the policy's tolerances; `control_share` the least that is.
         seconds: of CPU on one core, for the whole release; `fit_seconds` for fitting and sampling alone.
         megabytes: the most memory that the release holds; `fit_megabytes` for fitting and sampling alone.
+        standing: of AIM and the generators that train, the two-way error in parts of that of independent columns, as measured with rows no louder.
+        not_offered: those of them that lose to independent columns here; they are planned if asked for by name.
     """
 
     epsilon: float
@@ -51,6 +55,8 @@ class Prediction:
     megabytes: float
     fit_seconds: float
     fit_megabytes: float
+    standing: Mapping[str, float]
+    not_offered: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +71,7 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
     train = policy.split["train"]
     outline = Outline(schema, units, epsilon, delta, train, generator)
     smallest = _smallest_control(units, policy)
+    standing = standings(outline.trained, sum(outline.sizes), math.sqrt(outline.amount))
     return Prediction(
         epsilon=epsilon,
         sigma=outline.column_sigma,
@@ -78,6 +85,8 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
         megabytes=release_megabytes(outline),
         fit_seconds=fit_seconds(outline),
         fit_megabytes=fit_megabytes(outline),
+        standing=standing,
+        not_offered=tuple(g for g, error in standing.items() if loses(error)),
     )
 
 

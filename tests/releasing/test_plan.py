@@ -102,3 +102,24 @@ def test_no_row_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd, "read_parquet", None)
     monkeypatch.setattr(pd.DataFrame, "__init__", None)
     assert plan("aim").seconds > 0
+
+
+@pytest.mark.parametrize("generator", ["gan", "vae", "diffusion"])
+class TestGeneratorsThatTrain:
+    def test_time_grows_with_rows_and_columns_and_error_shrinks(self, generator: str) -> None:
+        by_units = [plan(generator, units=n, epsilon=3.0) for n in (100, 1_000, 10_000, 100_000)]
+        by_columns = [plan(generator, units=30_000, epsilon=3.0, of=schema(d)) for d in (2, 8, 30, 60)]
+        for plans in (by_units, by_columns):
+            assert all(a.fit_seconds < b.fit_seconds < b.seconds for a, b in pairwise(plans))
+        assert all(a.column_error > b.column_error for a, b in pairwise(by_units))
+
+    def test_where_columns_deserve_all_nothing_is_trained(self, generator: str) -> None:
+        alone = plan("independent", 100, 0.01)
+        assert (plan(generator, 100, 0.01).fit_seconds == pytest.approx(alone.fit_seconds)) == (generator != "gan")
+
+
+def test_a_generator_that_loses_is_not_offered_where_it_loses() -> None:
+    small, large = plan("mst", units=300), plan("mst", units=1_000_000)
+    assert {"gan", "vae", "diffusion"} <= set(small.not_offered)
+    assert not {"vae", "diffusion", "aim"} & set(large.not_offered)
+    assert small.standing["aim"] < 1 < small.standing["vae"]

@@ -1,4 +1,4 @@
-"""Where generators that train stand beside those that count, as measured: what `plan` may say of them, and refuse.
+"""Where generators that train stand beside AIM and beside independent columns, as measured: what `plan` shows, and what it does not offer.
 
 Nothing here reads rows. Each line is one measured setting (`python -m benchmarks.deep`): a table's shape, a budget, and each generator's
 mean total variation over all pairs of columns, in parts of that of independent columns fitted with the same budget.
@@ -47,16 +47,19 @@ MEASURED = (
 EVEN = 1.02
 
 
-def standing(generator: str, rows: float, cells: int, mu: float) -> float | None:
-    """The generator's error over that of independent columns, as in the loudest measured setting that is no louder than this one; the
-    quietest one where none is. None for a generator that was not measured.
-    """
+def standings(rows: float, cells: int, mu: float) -> dict[str, float]:
+    """Each measured generator's error over that of independent columns, least first: as in the loudest measured setting that is no louder than
+    this one, or the quietest one where none is."""
+    found = {g: _standing(g, rows * mu / cells) for g in dict.fromkeys(g for s in MEASURED for g in s.errors)}
+    return dict(sorted(found.items(), key=lambda one: one[1]))
+
+
+def loses(error: float) -> bool:
+    """Whether such an error is further from the rows than independent columns are, by more than chance."""
+    return error > EVEN
+
+
+def _standing(generator: str, loudness: float) -> float:
     known = sorted((s for s in MEASURED if generator in s.errors), key=lambda s: s.loudness)
-    below = [s for s in known if s.loudness <= rows * mu / cells]
-    return (below[-1] if below else known[0]).errors[generator] if known else None
-
-
-def loses(generator: str, rows: float, cells: int, mu: float) -> bool:
-    """Whether it was measured to be further from the rows than independent columns are, by more than chance; also said of what was not measured."""
-    found = standing(generator, rows, cells, mu)
-    return found is None or found > EVEN
+    below = [s for s in known if s.loudness <= loudness]
+    return (below[-1] if below else known[0]).errors[generator]
