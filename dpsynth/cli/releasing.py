@@ -192,10 +192,8 @@ def plan(words: Namespace) -> Reply:
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
         "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
     ]
-    return Reply(
-        table(header, rows) + notes + _standing_notes(lines, words.generator),
-        {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]},
-    )
+    said = [*table(header, rows), *notes, *_standing_notes(lines, words.generator)]
+    return Reply(said, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
 
 
 def _standing_notes(lines: Sequence[Prediction], asked: str) -> list[str]:
