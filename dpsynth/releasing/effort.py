@@ -49,7 +49,8 @@ TRAIN_START = 3.0
 STEP, STEP_COLUMN = {"gan": 0.07, "vae": 0.03, "diffusion": 0.03}, {"gan": 5e-4, "vae": 4e-4, "diffusion": 1.4e-3}
 # Seconds for a target and a row of the synthetic table to be compared, planted leaks included; for the other attacks, a cell.
 COMPARE, ATTACK = 4e-8, 5e-6
-# MB of any fit, what training takes beside, and bytes a cell of the table: what is read, split, coded. MB of any release, and bytes a row and a cell with what attacks hold.
+# MB of any fit, and bytes a cell of the table: what is read, split, coded; MB of training. MB of any release, and bytes a row and a cell with
+# what attacks hold.
 FIT_BASE, FIT_CELL = 268, 60
 TRAIN_BASE = {"gan": 600, "vae": 400, "diffusion": 300}
 RELEASE_BASE, RELEASE_ROW, RELEASE_CELL = 468, 2150, 110
