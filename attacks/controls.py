@@ -51,16 +51,17 @@ def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:
 
 
 def unnoised_tree(evidence: Evidence, rng: np.random.Generator) -> Table:
-    """Rows sampled from the two-way marginals of the training table without noise."""
-    coding = Coding.of(evidence.train)
-    codes = coding.encode(evidence.train)
+    """Rows sampled from the two-way marginals of the members under attack, without noise.
+
+    Of those alone, for marginals of more people tell less of each: the leak is as large however large the table is.
+    """
+    members = evidence.members
+    coding = Coding.of(members)
+    codes = coding.encode(members)
     drawn = Tree.fit(codes, coding.sizes, smoothing=0.0).sample(len(evidence.synthetic), rng)
     rows = np.column_stack([_row_with_code(codes[:, j], drawn[:, j], rng) for j in range(codes.shape[1])])
-    numeric = evidence.train.numbers.shape[1]
-    return Table(
-        np.take_along_axis(evidence.train.numbers, rows[:, :numeric], axis=0),
-        np.take_along_axis(evidence.train.codes, rows[:, numeric:], axis=0),
-    )
+    numeric = members.numbers.shape[1]
+    return Table(np.take_along_axis(members.numbers, rows[:, :numeric], axis=0), np.take_along_axis(members.codes, rows[:, numeric:], axis=0))
 
 
 def _with_copies(evidence: Evidence, rare: Flags, rng: np.random.Generator, members: Table) -> Table:

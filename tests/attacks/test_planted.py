@@ -183,3 +183,13 @@ def test_a_group_of_which_alone_rows_were_copied_is_found_though_the_table_looks
     whole = AUC.of(ATTACKS["distance"].score(copied, RNG), 0.57, 0.95)
     rare = AUC.of(ATTACKS["distance_rare"].score(copied, RNG), 0.57, 0.95)
     assert whole.upper < 0.57 < rare.lower and len(group) < MEMBERS / 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_planted_for_membership_does_not_fade_with_the_size_of_the_table(seed: int) -> None:
+    """Marginals of sixty thousand people tell next to nothing of each; what is planted tells of those under attack."""
+    rng = np.random.default_rng(seed)
+    train = people(rng, 60_000)
+    members, controls, reference = train.take(np.arange(MEMBERS)), people(rng, MEMBERS), people(rng, MEMBERS)
+    large = Evidence(members, controls, reference, people(rng, 60_000), train, NAMES)
+    assert p_null(ATTACKS["membership"], planted(ATTACKS["membership"], large)) < DETECTED / 100
