@@ -24,7 +24,8 @@ def prepare(job: Job) -> Work:
         return rounded(self, rows, "sample")
 
     MarkovRandomField.synthetic_data = independently
-    options = {"aim": {"degree": job.workload, "max_model_size": 80}, "dpctgan": {"epochs": EPOCHS, "sigma": NOISE.get(job.epsilon)}}.get(job.method, {})
+    cut = {"epochs": EPOCHS, "sigma": NOISE.get(job.epsilon)}
+    options = {"aim": {"degree": job.workload, "max_model_size": 80}, "dpctgan": cut}.get(job.method, {})
     synthesizer = Synthesizer.create(job.method, epsilon=job.epsilon, delta=job.delta, **options)
 
     def work() -> pd.DataFrame:
