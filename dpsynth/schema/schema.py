@@ -66,7 +66,7 @@ class Schema:
         name: the population's name; a ledger serves one population.
         columns: in the file's order, at least one of them synthesised.
         unit: the privacy unit.
-        n_public: the number of rows, if it is public knowledge (with its source), else None.
+        n_public: how many units the table is about (rows, where each is its own), if that is public knowledge (with its source), else None.
         impossible: combinations of cells that no row holds, so no synthetic one either.
     """
 
