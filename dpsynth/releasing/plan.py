@@ -104,7 +104,10 @@ def _smallest_control(units: int, policy: Policy) -> float | None:
 
 
 def _certifiable(policy: Policy, members: int, controls: int) -> bool:
-    """Whether the tolerances that need the most people could be met by a table that leaks nothing."""
+    """Whether the tolerances that need the most people could be met by a table that leaks nothing.
+
+    Without a hit, matches need fewer people than these; how many have rare values is not known from a schema.
+    """
     from attacks.evidence import MAX_POOL
     from attacks.statistics import least_auc, least_excess, least_tpr
 
