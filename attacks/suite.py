@@ -19,6 +19,7 @@ from attacks import controls, density, inference, linkability, membership, neare
 from attacks.claim import Claim, claim_p
 from attacks.classifier import classifier
 from attacks.evidence import MAX_POOL, Evidence, Table
+from attacks.marginals import Marginal, members_themselves, on_marginals
 from attacks.measures import AUC, EXCESS, RESIDUAL, SHARE, TPR, WORST_AUC, WORST_EXCESS, Measure
 from attacks.overlap import overlap
 from attacks.policy import Policy
@@ -102,6 +103,7 @@ def evaluate(
     audit: AuditFinding | None = None,
     subgroups: Sequence[str] = (),
     generator: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    marginals: Sequence[Marginal] = (),
 ) -> Report:
     """Attack `synthetic`, which was made from `train`, and judge it by `policy`.
 
@@ -111,14 +113,15 @@ def evaluate(
     `progress` hears the name of each step. `audit` is what the build says of the code that made the table,
     if it was ours. `subgroups` names categorical columns whose groups are attacked each by itself as well.
     `generator`, where the auditor can run the one that made the table, makes synthetic rows of rows like the
-    reference's; it is run some thirty times. Raises `BadInput` for tables without the schema's columns and for
+    reference's; it is run some thirty times. `marginals`, each named by its columns, are those that the maker
+    measured, where that is known. Raises `BadInput` for tables without the schema's columns and for
     faults of the policy; never for what cells hold.
     """
     started = time.perf_counter()
     rules = policy if isinstance(policy, Policy) else Policy.load(policy)
     tell = progress or (lambda step: None)
-    refuse(_not_grouped(schema, subgroups))
-    attacks = (*suite(rules, subgroups), *((_run_again(generator, schema),) if generator else ()))
+    refuse([*_not_grouped(schema, subgroups), *_not_columns(schema, marginals)])
+    attacks = (*suite(rules, subgroups), *((_run_again(generator, schema),) if generator else ()), *((_knowing(marginals),) if marginals else ()))
     streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(len(attacks) + 4))
     tell("evidence")
     evidence = Evidence.collect(train, control, synthetic, schema, reference, next(streams), _pool(len(synthetic), len(schema.synthesised)))
@@ -139,6 +142,12 @@ def evaluate(
 
 def _sizes(evidence: Evidence) -> dict[str, int]:
     return {name: len(getattr(evidence, name)) for name in ("train", "members", "controls", "reference", "synthetic")}
+
+
+def _not_columns(schema: Schema, marginals: Sequence[Marginal]) -> Iterator[Fault]:
+    known = [c.name for c in schema.synthesised]
+    for name in sorted({n for m in marginals for n in m} - set(known)):
+        yield Fault(f"marginals, {name!r}", "not a synthesised column of the schema", f"name some of {', '.join(known)}")
 
 
 def _not_grouped(schema: Schema, subgroups: Sequence[str]) -> Iterator[Fault]:
@@ -188,6 +197,10 @@ def _seeing_a_copy(name: str, score: Score, measure: Measure, knows: tuple[Knowl
 
 def _run_again(generator: Callable[[pd.DataFrame], pd.DataFrame], schema: Schema) -> Attack:
     return _seeing_a_copy("shadow", shadowed(generator, schema), AUC, ("synthetic", "reference", "generator"))
+
+
+def _knowing(measured: Sequence[Marginal]) -> Attack:
+    return Attack("marginals", on_marginals(measured), members_themselves, {"marginals": AUC}, ("synthetic", "reference", "mechanism"))
 
 
 def _of_subgroups(columns: Sequence[str]) -> Iterator[Attack]:

@@ -24,17 +24,18 @@ STEPS = 100
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a release says of its rows: which generator made them, under which guarantee."""
+    """What a release says of its rows: which generator made them, under which guarantee, from which marginals, each named by its columns."""
 
     generator: str
     epsilon: float
     delta: float
+    marginals: tuple[tuple[str, ...], ...] = ()
 
 
 def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy, claim: Claimed, seed: int) -> dict[str, Any]:
     """Attack the candidate rows with what was held back. The attacks' document, with the verdict and its reasons.
 
-    `claim` says which generator made the rows, under which (epsilon, delta); `seed` is the run's own, so that a resumed run
+    `claim` says how the rows were made; `seed` is the run's own, so that a resumed run
     can not draw another verdict.
     """
     from attacks.claim import Claim
@@ -51,6 +52,7 @@ def judge(split: Split, candidate: pd.DataFrame, schema: Schema, policy: Policy,
         claim=Claim(claim.epsilon, claim.delta),
         seed=seed,
         audit=finding(claim.generator),
+        marginals=claim.marginals,
     )
     return report.document() | {"roc": roc_curves(report)}
 

@@ -224,7 +224,8 @@ class _Steps:
         self.say("attack")
         from dpsynth.releasing.gate import Claimed, judge
 
-        claim = Claimed(self.order["generator"], self.order["epsilon"], self.order["delta"])
+        measured = tuple(dict.fromkeys(a.columns for a in self.model.answers))
+        claim = Claimed(self.order["generator"], self.order["epsilon"], self.order["delta"], measured)
         document = judge(self.split, self.candidate, self.schema, self.policy, claim, self.state["attack_seed"])
         document |= {"candidate": self.run.candidate_hash()}
         self.run.report.unlink(missing_ok=True)
