@@ -50,6 +50,7 @@ class AIM(Generator):
     max_model_size: float = 10.0
     earlier: Model | None = field(default=None, repr=False)
     name: ClassVar[str] = "aim"
+    starts: ClassVar[bool] = True
 
     def check(self, schema: Schema) -> list[Fault]:
         unsuited = [] if self.earlier is None else earlier_faults(self.earlier, schema)
