@@ -28,7 +28,7 @@ from dpsynth.synthesizers.views import Views
 
 DRAWN = 100_000
 NOISE = math.sqrt(DRAWN * 1e-4)  # of a count: what chance does to a cell of a ten-thousandth
-LEAST = -math.log(DRAWN)  # of a potential: what so many rows do not show may still be
+EVEN = 1e-3  # of the rows drawn: what every cell has a part of, for what they do not show may still be
 
 
 def earlier_faults(earlier: Any, schema: Schema) -> list[Fault]:
@@ -72,7 +72,7 @@ def potentials(earlier: Model, views: Views, cells: float) -> tuple[Factor, ...]
     """What the earlier model says of each column and of the marginals that it measured, in the views of this fit.
 
     Its own codes may be others than these, so rows are drawn from it and read anew, always the same ones: a fit that is resumed has to ask the
-    same questions. None is so sure that a cell is empty that its own rows could not teach the new model better.
+    same questions. A thousandth of them is spread evenly: where the earlier model says zero, a potential is finite, and new rows can teach better.
 
     Args:
         cells: how many a model over the potentials' cliques may have; of marginals, in the order in which they were measured, those that do not
@@ -82,7 +82,7 @@ def potentials(earlier: Model, views: Views, cells: float) -> tuple[Factor, ...]
     made = earlier.codec.decode(earlier.source.sample(DRAWN, rng, earlier.codec.names), rng)
     kept = [*((c,) for c in views.columns), *fitting(measured(earlier, views), views, cells)]
     known = estimate(domain, [_counted(made, clique, views) for clique in kept], fixed=views.links)
-    parts = {clique: np.maximum(part, LEAST) for clique, part in zip(known.cliques, known.parts, strict=True)}
+    parts = dict(zip(known.cliques, known.parts, strict=True))
     return tuple(Factor(domain.project(c), parts[c].reshape(domain.project(c).sizes)) for c in kept)
 
 
@@ -105,4 +105,5 @@ def _counted(made: pd.DataFrame, clique: Clique, views: Views) -> Measurement:
     attributes = views.attributes(clique)
     sizes = [a.size for a in attributes]
     codes = np.ravel_multi_index([a.encode(made[a.column.name], ".") for a in attributes], sizes)
-    return Measurement(clique, np.bincount(codes, minlength=math.prod(sizes)).reshape(sizes).astype(np.float64), NOISE)
+    counts = np.bincount(codes, minlength=math.prod(sizes)).reshape(sizes)
+    return Measurement(clique, (1 - EVEN) * counts + EVEN * DRAWN / counts.size, NOISE)
