@@ -5,10 +5,9 @@
     aim             as it is
     noised scores   each choice is the largest of all scores with Gaussian noise, in place of the exponential mechanism, at equal cost
     prior choices   an earlier release on as many other rows, free now, says which marginals to measure first: no choices are paid for them
-    prior model     it says what these marginals are, too: `AIM(..., earlier=model)` starts from them and buys what differs
+    prior model     it says what these marginals are, too: the model starts from them and buys what differs
 
-The rows are half of a table's, so that there are other ones for the earlier release. The last is part of the product; the others are what it
-leaves out.
+The rows are half of a table's, so that there are other ones for the earlier release. Not part of the product: a trial of what it leaves out.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean, stdev
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -30,17 +28,16 @@ import pandas as pd
 
 from benchmarks.marginal.distance import codes, mean_total_variation
 from benchmarks.marginal.tables import TABLES, prepare
-from dpsynth.graphical import Clique
-from dpsynth.privacy import Attribute, Ledger, PrivateTable
+from dpsynth.graphical import Clique, Factor, Measurement, estimate
+from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.privacy.cost import Cost
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import AIM, Model
 from dpsynth.synthesizers.bench import Bench
-from dpsynth.synthesizers.earlier import measured
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 DELTA = 1e-9
-FOR_PRIOR = 0.5
+FOR_PRIOR, DRAWN = 0.5, 100_000
 
 Fit = Callable[[pd.DataFrame, Model, Schema, float], Model]
 
@@ -72,22 +69,62 @@ def _largest_noised(bench: Bench, weights: Mapping[Clique, int], amount: float, 
 
 
 def prior_choices(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
+    def warm(bench: Bench) -> None:
+        known = _known(bench, earlier)
+        for i, clique in enumerate(known):
+            bench.measure(clique, FOR_PRIOR * bench.left / (len(known) - FOR_PRIOR * i))
+        bench.refit()
+
+    return _warmed(warm, rows, schema, epsilon)
+
+
+def prior_model(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
+    def warm(bench: Bench) -> None:
+        """What the earlier rows show of the marginals measured then holds from the outset, as structural potentials do."""
+        views, made = bench.views, earlier.sample(DRAWN, seed=0)
+        measurements = [_counted(made, bench, clique) for clique in [(c,) for c in views.columns] + _known(bench, earlier)]
+        known = estimate(views.domain, measurements, fixed=views.links)
+        links = {views.domain.ascending(f.domain.names) for f in views.links}
+        parts = [Factor(views.domain.project(c), v.reshape(views.domain.project(c).sizes)) for c, v in zip(known.cliques, known.parts, strict=True)]
+        views.__dict__["links"] = (*views.links, *(f for f in parts if f.domain.names not in links))
+        bench.refit()
+
+    return _warmed(warm, rows, schema, epsilon)
+
+
+def _warmed(warm: Callable[[Bench], None], rows: pd.DataFrame, schema: Schema, epsilon: float) -> Model:
     begin = Bench.begin
 
     def begun(table: PrivateTable, attributes: Sequence[Attribute]) -> Bench:
         bench = begin(table, attributes)
-        known = measured(earlier, bench.views)
-        for i, clique in enumerate(known):
-            bench.measure(clique, FOR_PRIOR * bench.left / (len(known) - FOR_PRIOR * i))
-        bench.refit()
+        warm(bench)
         return bench
 
     with patch.object(Bench, "begin", begun):
         return AIM(epsilon, DELTA).fit(rows, schema)
 
 
-def prior_model(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
-    return AIM(epsilon, DELTA, earlier=earlier).fit(rows, schema)
+def _counted(made: pd.DataFrame, bench: Bench, clique: Clique) -> Measurement:
+    held = [a.encode(made[a.column.name], ".") for a in bench.views.attributes(clique)]
+    sizes = [bench.views.domain.size(name) for name in clique]
+    counts = np.bincount(np.ravel_multi_index(held, sizes), minlength=math.prod(sizes)).reshape(sizes)
+    scale = bench.model.total / len(made)
+    return Measurement(clique, counts * scale, math.sqrt(DRAWN) * scale / 100)
+
+
+def _known(bench: Bench, earlier: Model) -> list[Clique]:
+    """The marginals that the earlier release measured, in the views of this one."""
+    return list(dict.fromkeys(_clique(bench, answer.attributes) for answer in earlier.answers if len(answer.attributes) > 1))
+
+
+def _clique(bench: Bench, attributes: Sequence[Attribute]) -> Clique:
+    """The views that are nearest in size to those of the earlier release."""
+    size = bench.views.domain.size
+
+    def nearest(attribute: Attribute) -> str:
+        return min(bench.views.levels(attribute.column.name), key=lambda name: abs(size(name) - attribute.size))
+
+    return bench.views.domain.ascending(map(nearest, attributes))
 
 
 WAYS: dict[str, Fit] = {"aim": aim, "noised scores": noised_scores, "prior choices": prior_choices, "prior model": prior_model}
@@ -105,7 +142,7 @@ def main() -> None:
         found: dict[str, list[tuple[float, ...]]] = {way: [] for way in words.ways}
         for seed in range(words.seeds):
             train, earlier, schema, sizes = _halves(name, seed)
-            release = _released(earlier, schema, words.epsilon)
+            release = AIM(words.epsilon, DELTA).fit(earlier, schema)
             for way in words.ways:
                 found[way].append(_measured(WAYS[way], train, release, schema, sizes, words.epsilon))
         for way, runs in found.items():
@@ -121,12 +158,6 @@ def _halves(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Schema, d
     schema = Schema.from_dict({"name": "benchmark", "privacy_unit": {"unit": "row"}, "columns": columns})
     half = len(rows) // 2
     return rows.iloc[:half], rows.iloc[half : 2 * half], schema, domain["sizes"]
-
-
-def _released(rows: pd.DataFrame, schema: Schema, epsilon: float) -> Model:
-    """An earlier release's model, on a ledger of its own."""
-    with TemporaryDirectory() as folder:
-        return AIM(epsilon, DELTA).fit(Ledger.create(Path(folder) / "ledger.db", schema.name, epsilon, DELTA).table(rows, schema))
 
 
 def _number(column: str, size: int) -> dict[str, Any]:

@@ -84,7 +84,6 @@ def _releasing(commands: Any) -> None:
     for option in ("schema", "ledger", "epsilon", "delta", "out", "rows", "key"):
         release.add_argument(f"--{option}")
     release.add_argument("--generator", default="mst")
-    release.add_argument("--earlier", metavar="MODEL", help="a released model of the same columns for aim to start from")
     release.add_argument("--policy", default="partner-contract")
     release.add_argument("--purpose", default="")
     release.add_argument("--recipient", default="")

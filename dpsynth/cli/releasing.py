@@ -62,7 +62,7 @@ def release(words: Namespace) -> Reply:
 
     if words.resume:
         usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
-        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", "earlier", *usual)
+        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", *usual)
         faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in owned if getattr(words, o) != usual.get(o)]
         if words.dry_run:
             faults.append(Fault("--dry-run", "a resumed run goes on for real", "give --resume DIR alone"))
@@ -104,7 +104,6 @@ def _order(words: Namespace) -> Order:
         key=path(words.key),
         purpose=words.purpose,
         recipient=words.recipient,
-        earlier=path(words.earlier),
     )
 
 

@@ -97,8 +97,7 @@ def estimate(
 
     Args:
         start: a model to start from; the uniform one otherwise.
-        fixed: potentials that hold from the outset and stay, such as cells that can not occur; where a clique of theirs is measured too, its
-            own are where the descent begins.
+        fixed: potentials that hold from the outset and stay, such as cells that can not occur; over cliques of their own.
         discrepancy: ends the descent at this share of the loss that the truth is expected to have.
         steps: at most so many.
     """
@@ -113,8 +112,8 @@ def estimate(
 
 def _started(plan: Plan, start: GraphicalModel | None, fixed: Sequence[Factor]) -> Array:
     """Potentials that are known already, and the constant 1 elsewhere."""
-    known: dict[Clique, Array] = {c: f.transpose(c).values.ravel() for f in fixed for c in [plan.tree.domain.ascending(f.domain.names)]}
-    known |= {} if start is None else dict(zip(start.cliques, start.parts, strict=True))
+    known = {} if start is None else dict(zip(start.cliques, start.parts, strict=True))
+    known |= {c: f.transpose(c).values.ravel() for f in fixed for c in [plan.tree.domain.ascending(f.domain.names)]}
     started = [known.get(c, np.zeros(s.stop - s.start)) for c, s in zip(plan.cliques, plan.slices, strict=True)]
     return np.maximum(np.concatenate(started), LEAST_LOG)
 

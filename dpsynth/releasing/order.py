@@ -21,7 +21,7 @@ from dpsynth.tables.source import header_faults
 
 if TYPE_CHECKING:
     from attacks.policy import Policy
-    from dpsynth.synthesizers import Generator, Model
+    from dpsynth.synthesizers import Generator
 
 MAX_ROWS = 100_000_000
 
@@ -31,8 +31,7 @@ class Order:
     """A release as asked for: nothing in it has been checked yet.
 
     `ledger` is the ledger's path or address; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
-    total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make; `earlier` the file of a released
-    model to start from.
+    total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make.
     """
 
     table: Table
@@ -47,7 +46,6 @@ class Order:
     key: Path | None = None
     purpose: str = ""
     recipient: str = ""
-    earlier: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,6 @@ def check(order: Order) -> Checked:
 
     faults = list(_faults(order))
     kind = _collected(faults, lambda: generator_named(order.generator))
-    start = _collected(faults, lambda: _start(order, kind))
     policy = _collected(faults, lambda: Policy.load(order.policy))
     ledger = _collected(faults, lambda: _opened(order))
     if policy is not None and not check_budget(order.epsilon, order.delta) and order.epsilon > policy.max_epsilon:
@@ -84,27 +81,12 @@ def check(order: Order) -> Checked:
     if policy is not None:
         faults.extend(_memory_faults(order.schema, policy, order))
     refuse(faults)
-    assert kind is not None and start is not None and policy is not None and ledger is not None
-    generator = kind(order.epsilon, order.delta, **start)
+    assert kind is not None and policy is not None and ledger is not None
+    generator = kind(order.epsilon, order.delta)
     refusal = ledger.refusal(generator.request(order.schema))
     if refusal:
         raise BudgetExceeded(refusal)
     return Checked(ledger, generator, policy)
-
-
-def _start(order: Order, kind: type[Generator] | None) -> dict[str, Model]:
-    """The generator's option that names the earlier model, if the order does."""
-    from dpsynth.synthesizers.earlier import earlier_faults
-    from dpsynth.synthesizers.model import load
-
-    if order.earlier is None:
-        return {}
-    faults: list[Fault] = []
-    if kind is not None and not kind.starts:
-        faults.append(Fault("earlier", f"{kind.name} can not start from an earlier model", "ask for generator aim, or give no earlier model"))
-    model = _collected(faults, lambda: load(order.earlier or Path()))
-    refuse([*faults, *([] if model is None else earlier_faults(model, order.schema))])
-    return {"earlier": model}
 
 
 def _faults(order: Order) -> Iterator[Fault]:

@@ -126,7 +126,7 @@ def _certificate(
         delta_event=math.fsum(e.delta for e in events),
         events=tuple(events),
         ledger=LedgerTotals(ledger.id, ledger.dataset, ledger.epsilon, ledger.delta, head_of(ledger, release)),
-        generator=Generator(model.generator, {"earlier": order["earlier"]} if "earlier" in order else {}, __version__),
+        generator=Generator(model.generator, {}, __version__),
         schema=schema.name,
         policy=PolicyCopy.of(policy.name, str(policy.version), policy.text),
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),

@@ -62,7 +62,6 @@ def release(
     key: Path | None = None,
     purpose: str = "",
     recipient: str = "",
-    earlier: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Release a synthetic copy of a table, if the gate lets it out. What the command line calls.
@@ -71,7 +70,6 @@ def release(
         rows: a frame, or the path of a CSV or Parquet file.
         epsilon, delta: the guarantee asked for; charged to `ledger` in full before a row is read.
         n_rows: synthetic rows to make; about as many as the table holds if not given.
-        earlier: the file of a released model of the same columns that the fit starts from; for `aim`.
         progress: called with the name of each step as it begins.
 
     Raises:
@@ -79,15 +77,14 @@ def release(
         BudgetExceeded: the ledger refuses; no row was read.
     """
     table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
-    start = None if earlier is None else Path(earlier)
-    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient, start)
+    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient)
     return carry_out(order, progress)
 
 
 def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
     """Check the order, make its folder, charge, and go through the steps. Raises as `release` does."""
     checked = check(order)
-    run = Run.start(order.out, _recorded(order, checked), order.earlier)
+    run = Run.start(order.out, _recorded(order, checked))
     steps = _Steps(run, order.table, checked.ledger, progress or _silent)
     with run.alone():
         try:
@@ -168,17 +165,7 @@ class _Steps:
     def generator(self) -> Generator:
         from dpsynth.synthesizers import generator_named
 
-        return generator_named(self.order["generator"])(self.order["epsilon"], self.order["delta"], **self._start())
-
-    def _start(self) -> dict[str, Model]:
-        """The generator's option that names the earlier model. Raises `BadInput` if the run's copy is not the one that was ordered."""
-        from dpsynth.synthesizers.model import load
-
-        if "earlier" not in self.order:
-            return {}
-        if not self.run.earlier.exists() or self.run.earlier_hash() != self.order["earlier"]:
-            raise BadInput(Fault(str(self.run.earlier), "is not the earlier model of this release", "restore it, or make a new release"))
-        return {"earlier": load(self.run.earlier)}
+        return generator_named(self.order["generator"])(self.order["epsilon"], self.order["delta"])
 
     @cached_property
     def policy(self) -> Policy:

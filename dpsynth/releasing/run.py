@@ -47,11 +47,6 @@ class Run:
         return self.custodian / "answers.jsonl"
 
     @property
-    def earlier(self) -> Path:
-        """A copy of the model that the fit starts from, if there is one."""
-        return self.custodian / "earlier.npz"
-
-    @property
     def model(self) -> Path:
         return self.custodian / "model.npz"
 
@@ -68,11 +63,8 @@ class Run:
         return self.custodian / "report.html"
 
     @classmethod
-    def start(cls, out: Path, order: dict[str, Any], earlier: Path | None = None) -> Run:
-        """Make the folder, with room on the medium, and a copy of the earlier model, whose hash joins the order.
-
-        Raises `BadInput` and leaves nothing if that cannot be done.
-        """
+    def start(cls, out: Path, order: dict[str, Any]) -> Run:
+        """Make the folder, with room on the medium. Raises `BadInput` and leaves nothing if that cannot be done."""
         run = cls(out)
         made = next((p for p in reversed([out, *out.absolute().parents]) if not p.exists()), out)
         try:
@@ -81,9 +73,6 @@ class Run:
             _claim_room(run.custodian / ".room")
             state = {"format": FORMAT, "release": str(uuid.uuid4()), "attack_seed": secrets.randbits(64), "split_key": new_key().hex()}
             run.put(run.custodian / "DO-NOT-SEND.txt", DO_NOT_SEND.encode())
-            if earlier is not None:
-                run.put(run.earlier, earlier.read_bytes())
-                order = order | {"earlier": run.earlier_hash()}
             run.put(run.custodian / "run.json", json.dumps(state | {"order": order}, indent=1).encode())
         except OSError as error:
             shutil.rmtree(made, ignore_errors=True)
@@ -113,10 +102,6 @@ class Run:
     def candidate_hash(self) -> str:
         """SHA-256 of the candidate rows' file."""
         return hashlib.sha256(self.candidate.read_bytes()).hexdigest()
-
-    def earlier_hash(self) -> str:
-        """SHA-256 of the earlier model's file."""
-        return hashlib.sha256(self.earlier.read_bytes()).hexdigest()
 
     def abandon(self) -> None:
         """Remove the folder of a run that was never charged."""

@@ -1,9 +1,8 @@
 """AIM: round by round the marginal that the model gets most wrong, at a noise that adapts.
 
 Statement. A fit is (epsilon, delta)-DP: a share of the grant measures every column; in each round a marginal is chosen by the
-exponential mechanism and measured, all through `PrivateTable`, until nothing of the grant is left. An earlier model to start from is a
-constant to it (`earlier.py`). Sensitivity: `bench.py` and `privacy/table.py`; the candidates of a round depend on the schema, on the earlier
-model and on answers before only.
+exponential mechanism and measured, all through `PrivateTable`, until nothing of the grant is left. Sensitivity: `bench.py`
+and `privacy/table.py`; the candidates of a round depend on the schema and on earlier answers only.
 
 Reference: McKenna, Mullins, Sheldon, Miklau 2022 (arXiv 2201.12677), Algorithms 1-3. Kept: workload weights, rounds (16 a column at
 first), split between choosing and measuring, annealing, the growing limit on the model's size, tested after the round is
@@ -13,7 +12,7 @@ nothing (`bench.py`), smaller steps of annealing, each later, accounting by Gaus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,15 +22,12 @@ from dpsynth.graphical import Clique
 from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.schema import Schema
 from dpsynth.synthesizers.bench import MEAN_NOISE, Bench, cells_of, size_faults
-from dpsynth.synthesizers.earlier import earlier_faults, potentials
 from dpsynth.synthesizers.generator import Fitted, Generator
-from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.workload import Workload, closure, faults_of
 
 MEASURING = 0.9
 ROUNDS_A_COLUMN = 16
 LEARNT, ANNEALING = 0.35, 1.5
-ROOM_FOR_EARLIER = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,25 +38,18 @@ class AIM(Generator):
         workload: the marginals that matter: all of so many columns (2), those of three columns that hold a target ("income"), or a
             whole-numbered weight for each ({("age", "income"): 5}).
         max_model_size: megabytes (2^20 bytes) that the model's cliques may take, at 8 bytes a cell.
-        earlier: a model of the same columns that a ledger paid for, to start from: it is taken to hold until the rows say otherwise. Its
-            marginals take half of `max_model_size` at most.
     """
 
     workload: Workload = 2
     max_model_size: float = 10.0
-    earlier: Model | None = field(default=None, repr=False)
     name: ClassVar[str] = "aim"
-    starts: ClassVar[bool] = True
 
     def check(self, schema: Schema) -> list[Fault]:
-        unsuited = [] if self.earlier is None else earlier_faults(self.earlier, schema)
-        return faults_of(self.workload, schema) + size_faults(self.max_model_size, schema) + unsuited
+        return faults_of(self.workload, schema) + size_faults(self.max_model_size, schema)
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         budget = table.left.amount
         bench = Bench.begin(table, attributes)
-        if self.earlier is not None:
-            bench.start_from(potentials(self.earlier, bench.views, ROOM_FOR_EARLIER * cells_of(self.max_model_size)))
         weights = bench.views.candidates(closure(self.workload, bench.views.columns))
         rounds = ROUNDS_A_COLUMN * len(attributes)
         measuring, choosing = MEASURING * budget / rounds, (1 - MEASURING) * budget / rounds

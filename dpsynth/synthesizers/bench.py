@@ -22,7 +22,7 @@ import numpy as np
 
 from dpsynth.encoding import Codec, Decoder, public_attribute
 from dpsynth.errors import Fault
-from dpsynth.graphical import Clique, Factor, Graph, GraphicalModel, Measurement, estimate
+from dpsynth.graphical import Clique, Graph, GraphicalModel, estimate
 from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.privacy.noise import Counts
 from dpsynth.privacy.table import MAX_SCORE
@@ -52,13 +52,12 @@ class _Reference:
 
 @dataclass
 class Bench:
-    """A table under measurement: the answers so far and the model that explains them, on the base of what was known before."""
+    """A table under measurement: the answers so far and the model that explains them."""
 
     table: PrivateTable
     views: Views
     answers: list[Answer]
     model: GraphicalModel
-    base: tuple[Factor, ...] = ()
     _references: dict[Clique, _Reference] = field(default_factory=dict)
     _refits: int = 0
     _touched: frozenset[str] = frozenset()
@@ -71,12 +70,6 @@ class Bench:
         ones = [*first, *_columns(table, attributes, budget * (_deserved(first) - FIRST_LOOK))] if len(attributes) > 1 else first
         views = Views(attributes, ones)
         return cls(table, views, ones, estimate(views.domain, [views.measurement(a) for a in ones], fixed=views.links))
-
-    def start_from(self, base: tuple[Factor, ...]) -> None:
-        """Fit the answers so far from potentials that were known before, and keep these in every later fit."""
-        self.base = base
-        self.model = estimate(self.views.domain, self._measurements, None, self._fixed, ROUGH, ROUGH_STEPS)
-        self._refits += 1
 
     @property
     def affords_structure(self) -> bool:
@@ -115,7 +108,8 @@ class Bench:
 
     def within(self, weights: Mapping[Clique, int], limit: float) -> dict[Clique, int]:
         """The candidates that the model holds already, or with which it keeps below `limit` cells."""
-        graph = Graph.of(self.views.domain, [*self._cliques, *(f.domain.names for f in self.views.links)])
+        measured = {self.views.clique(a) for a in self.answers}
+        graph = Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)])
         return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or graph.plus(r).cells <= limit}
 
     def measure(self, clique: Clique, amount: float) -> Answer:
@@ -125,34 +119,22 @@ class Bench:
         return answer
 
     def refit(self, discrepancy: float = ROUGH, steps: int = ROUGH_STEPS) -> None:
-        self.model = estimate(self.views.domain, self._measurements, self.model, self._fixed, discrepancy, steps)
+        measurements = [self.views.measurement(a) for a in self.answers]
+        self.model = estimate(self.views.domain, measurements, self.model, self.views.links, discrepancy, steps)
         self._refits += 1
 
     def finish(self) -> Fitted:
         """Measure every column once more with what is left, if that is worth a look; then fit closely.
 
-        Where there is no structure the columns' own codes are the model: views would add nothing.
+        Where no structure was bought the columns' own codes are the model: views would add nothing.
         """
         columns = [v.column for v in self.views.views]
         if self.left > WORTH_A_LOOK * self.table.granted.amount:
             self.answers += _columns(self.table, columns, self.left)
-        if all(len(clique) == 1 for clique in self._cliques):
+        if all(len(a.attributes) == 1 for a in self.answers):
             return Fitted(Graphical(columns_alone(columns, self.answers)), Codec(tuple(map(Decoder, columns))), tuple(self.answers))
         self.refit(CLOSE, CLOSE_STEPS)
         return Fitted(Graphical(self.model), Codec(self.views.decoders(self.answers)), tuple(self.answers))
-
-    @property
-    def _measurements(self) -> list[Measurement]:
-        return [self.views.measurement(a) for a in self.answers]
-
-    @property
-    def _fixed(self) -> tuple[Factor, ...]:
-        return (*self.views.links, *self.base)
-
-    @property
-    def _cliques(self) -> set[Clique]:
-        """What was measured or known before."""
-        return {*(self.views.clique(a) for a in self.answers), *(f.domain.names for f in self.base)}
 
     def reference(self, clique: Clique) -> Counts:
         """The model's counts of a clique in whole numbers; of one that the tree does not hold, perhaps those of an earlier model."""

@@ -38,7 +38,6 @@ class Generator(ABC):
 
     Attributes:
         trains: whether it takes noised steps, whose charge has an event delta: half of what there is, where categories need some too.
-        starts: whether it has the option to start from an `earlier` model.
 
     Raises:
         BadInput: a budget that is none.
@@ -48,7 +47,6 @@ class Generator(ABC):
     delta: float
     name: ClassVar[str]
     trains: ClassVar[bool] = False
-    starts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_budget(self.epsilon, self.delta)

@@ -133,11 +133,6 @@ class Views:
             found |= dict.fromkeys(product(*levels), weight)
         return {r: w for r, w in found.items() if len(r) == 1 or math.prod(map(self.domain.size, r)) <= MOST_CELLS}
 
-    def nearest(self, attributes: Sequence[Attribute]) -> Clique:
-        """The views of the same columns that are nearest in size to attributes of another fit."""
-        near = (min(self.levels(a.column.name), key=lambda name: abs(self.domain.size(name) - a.size)) for a in attributes)
-        return self.domain.ascending(near)
-
     @cached_property
     def links(self) -> tuple[Factor, ...]:
         """What ties a coarse view to its fine one: pairs of codes that never meet."""

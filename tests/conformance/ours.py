@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -28,7 +26,6 @@ from conformance.rules import TRAINING
 from conformance.sources import Real, Source
 from conformance.spies import Watch
 from conformance.subject import Answer, Finding, Plan, Subject, Training
-from conformance.tables import crowd
 from dpsynth.privacy import GDP, ZCDP, Currency, Ledger, PrivateTable
 from dpsynth.privacy.noise import SystemNoise
 from dpsynth.privacy.table import single_use
@@ -37,7 +34,6 @@ from dpsynth.releasing.papers import accuracy
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Generator, Model
 from dpsynth.synthesizers.registry import DEEP, GENERATORS, NEEDED, generator_named
-from dpsynth.testing import seeded_table
 
 NOT_ASKED = dict.fromkeys(("independent", "mst", "aim", "privbayes", "mwem"), TRAINING) | dict.fromkeys(DEEP, ("C14",))
 """Rules that have nothing to ask of a generator, since it counts and does not train, or has no teachers. One that is not here
@@ -45,25 +41,12 @@ is asked all of them."""
 
 ALWAYS = ("epsilon", "delta")
 SERVED_DEEP = tuple(DEEP) if all(map(find_spec, NEEDED)) else ()
-MADE_UP = "a model of made-up rows"
 OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "aim": {
-        "workload": (2, 3, "a", {("a", "b"): 5, ("a",): 1}, {("a", "b"): 1, ("a",): 5}),
-        "max_model_size": (10.0, 0.00056),
-        "earlier": (None, MADE_UP),
-    },
+    "aim": {"workload": (2, 3, "a", {("a", "b"): 5, ("a",): 1}, {("a", "b"): 1, ("a",): 5}), "max_model_size": (10.0, 0.00056)},
     "privbayes": {"max_model_size": (10.0, 0.00056), "fitting": ("estimated", "ancestral")},
     "mwem": {"max_model_size": (10.0, 0.00056)},
 }
 """Of each option of each generator its default, and values that measure something else, on tables of which each has columns a and b."""
-
-
-@cache
-def _made_up(document: str) -> Model:
-    """What stands for an earlier model on tables of this schema: of rows that are none of theirs, whose columns hang on each other."""
-    schema = Schema.from_dict(json.loads(document))
-    model = generator_named("mst")(20.0, 1e-6).fit(seeded_table(crowd(schema, 600).transform(sorted), schema, 1))
-    return replace(model, stamp="ledgered")
 
 
 def missing_options() -> list[str]:
@@ -89,11 +72,8 @@ class Ours:
         options = ", ".join(f"{option}={value!r}" for option, value in self.chosen)
         return f"{self.generator}({options})" + ("" if self.currency is GDP else f" in {self.currency.name}")
 
-    def make(self, epsilon: float, delta: float, schema: Schema) -> Generator:
-        return generator_named(self.generator)(epsilon, delta, **self._options(schema))
-
-    def _options(self, schema: Schema) -> dict[str, Any]:
-        return {name: _made_up(json.dumps(schema.to_dict())) if value == MADE_UP else value for name, value in self.chosen}
+    def make(self, epsilon: float, delta: float) -> Generator:
+        return generator_named(self.generator)(epsilon, delta, **dict(self.chosen))
 
     @property
     def least_epsilon(self) -> float:
@@ -102,19 +82,19 @@ class Ours:
 
     def fit(self, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
         if self.currency is GDP:
-            return self.make(epsilon, delta, schema).fit(rows, schema)
-        return self.make(epsilon, delta, schema).fit(single_use(rows, schema, currency=self.currency))
+            return self.make(epsilon, delta).fit(rows, schema)
+        return self.make(epsilon, delta).fit(single_use(rows, schema, currency=self.currency))
 
     def fit_with(self, source: Source, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
         noise = Overheard(source)
         noise.table = single_use(rows, schema, noise, self.currency)
-        return self.make(epsilon, delta, schema).fit(noise.table)
+        return self.make(epsilon, delta).fit(noise.table)
 
     def fit_watched(self, watch: Watch, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
         noise = Overheard(Real())
         noise.table = single_use(rows, schema, noise, self.currency)
         watch.charged = lambda: noise.charged_and_not_answered
-        return self.make(epsilon, delta, schema).fit(noise.table)
+        return self.make(epsilon, delta).fit(noise.table)
 
     def answers(self, sampler: Model) -> Sequence[Answer]:
         return [
@@ -149,7 +129,7 @@ class Ours:
         numbers = {"effect": evidence["effect"], "ci": [0.0, evidence["upper"]], "p": evidence["p"], "p_adjusted": evidence["p"]}
         found = {"verdict": "PASS", "reasons": [], "attacks": [attack | numbers | {"tolerance": 0.9, "minimum_detectable": 0.1}]}
         numbered = (f"00000000-0000-4000-8000-{i:012}" for i in count())
-        sample, configured = Model.sample, self._configured(schema)
+        sample = Model.sample
         with (
             patch.object(SystemNoise, "add_discrete_gaussian", lambda _, counts, sigma: source.counts(counts, sigma, 1.0)),
             patch.object(SystemNoise, "choose", lambda _, scores, scale: source.choice(scores, scale, 1.0)),
@@ -158,15 +138,15 @@ class Ours:
             patch.object(gate, "judge", lambda *_: dict(found)),
             patch("dpsynth.releasing.papers.custodian_page", lambda *_: "not public"),
             patch("uuid.uuid4", lambda: next(numbered)),
-            patch.dict(GENERATORS, {self.generator: configured}),
+            patch.dict(GENERATORS, {self.generator: self._configured()}),
         ):
             out = folder / "out"
             dpsynth.release(rows, schema, ledger, epsilon=epsilon, delta=delta, out=out, generator=self.generator)
             return {path.name: path.read_bytes() for path in (out / "public").iterdir()}
 
-    def _configured(self, schema: Schema) -> type[Generator]:
+    def _configured(self) -> type[Generator]:
         """The registered class with the chosen options as its defaults."""
-        kind, options = generator_named(self.generator), self._options(schema)
+        kind, options = generator_named(self.generator), dict(self.chosen)
 
         class Configured(kind):  # type: ignore[misc, valid-type]
             def __init__(self, epsilon: float, delta: float):
@@ -182,9 +162,6 @@ class Ours:
         evidence: dict[str, Any] = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True}
         return decide(endpoints, POLICY, Claim(1.0, 1e-9), audit="passed" if audited else "missing", **evidence).outcome == "PASS"
 
-
-FROM_EARLIER = Ours("aim", (("earlier", MADE_UP),))
-"""`python -m pytest tests/conformance --generator conformance.ours:FROM_EARLIER` asks it all the rules, in a minute and a half."""
 
 POLICY = Policy.load("partner-contract")
 
@@ -282,7 +259,7 @@ class OursTraining(Ours):
                     return
 
         with patch.object(PrivateTable, "train", watched):
-            model = self.make(epsilon, delta, schema).fit(noise.table)
+            model = self.make(epsilon, delta).fit(noise.table)
         handed_out = np.concatenate([np.ravel(a) for _, a in sorted(model.source.arrays().items())])
         return Training(plans[0], noise.batches, [*parameters, handed_out])
 
@@ -295,7 +272,7 @@ class LedgerBudget:
     ledger: Ledger
 
     def fit(self, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
-        return self.subject.make(epsilon, delta, schema).fit(self.ledger.table(rows, schema))
+        return self.subject.make(epsilon, delta).fit(self.ledger.table(rows, schema))
 
     def spent(self) -> tuple[Fraction, ...]:
         spent = self.ledger.spent
@@ -304,12 +281,10 @@ class LedgerBudget:
 
 def subjects() -> Iterator[Ours]:
     """Every generator as it is, with each value of each option, and, but for those that train, on a ledger in the other currency: a training
-    is one charge, whose price in each is tested where it is made (tests/privacy/test_dpsgd.py). `FROM_EARLIER` is asked on demand: each of its
-    fits draws the rows of an earlier model."""
+    is one charge, whose price in each is tested where it is made (tests/privacy/test_dpsgd.py)."""
     for name in GENERATORS:
         yield Ours(name)
-        options = ((option, value) for option, values in OPTIONS.get(name, {}).items() for value in values[1:])
-        yield from (Ours(name, (option,)) for option in options if option not in FROM_EARLIER.chosen)
+        yield from (Ours(name, ((option, value),)) for option, values in OPTIONS.get(name, {}).items() for value in values[1:])
         yield Ours(name, currency=ZCDP)
     for name in SERVED_DEEP:
         yield OursTraining(name)

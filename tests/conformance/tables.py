@@ -74,7 +74,6 @@ def crowd(schema: Schema, rows: int = 24) -> pd.DataFrame:
         "w": rng.integers(0, 10, rows).astype(str),
         "o": ["red" if i % 3 else "blue" for i in range(rows)],
         "v": np.round(rng.uniform(0, 100, rows), 6).astype(str),
-        "i": rng.integers(0, 10**12, rows).astype(str),
     }
     return pd.DataFrame({name: made[name] for name in schema.names}, dtype=object)
 
