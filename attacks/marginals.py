@@ -43,12 +43,9 @@ def _log_shares(targets: Codes, rows: Codes, clique: tuple[int, ...], sizes: tup
     """The logarithm of what share of the rows is in each target's cell, shape (targets,), drawn towards what the columns alone would make it by
     `SMOOTHING` rows' worth, and these towards uniform by half a row a cell."""
     alone = np.prod([_shares(targets[:, c], rows[:, c], sizes[c]) for c in clique], axis=0)
-    shape = [sizes[c] for c in clique]
-    cells, held = (np.ravel_multi_index(tuple(t[:, clique].T), shape) for t in (targets, rows))
-    values, counts = np.unique(held, return_counts=True)
-    place = np.minimum(np.searchsorted(values, cells), len(values) - 1)
-    found = np.where(values[place] == cells, counts[place], 0)
-    return np.asarray(np.log((found + SMOOTHING * alone) / (len(rows) + SMOOTHING)))
+    cells = np.unique(np.concatenate([targets, rows])[:, clique], axis=0, return_inverse=True)[1].ravel()
+    counts = np.bincount(cells[len(targets) :], minlength=cells.max() + 1)
+    return np.asarray(np.log((counts[cells[: len(targets)]] + SMOOTHING * alone) / (len(rows) + SMOOTHING)))
 
 
 def _shares(targets: Codes, rows: Codes, size: int) -> Floats:

@@ -146,6 +146,9 @@ def _sizes(evidence: Evidence) -> dict[str, int]:
 
 def _not_columns(schema: Schema, marginals: Sequence[Marginal]) -> Iterator[Fault]:
     known = [c.name for c in schema.synthesised]
+    if any(isinstance(m, str) or not m for m in marginals):
+        yield Fault("marginals", "one names no columns", 'write for example [("age", "sex"), ("age",)]')
+        return
     for name in sorted({n for m in marginals for n in m} - set(known)):
         yield Fault(f"marginals, {name!r}", "not a synthesised column of the schema", f"name some of {', '.join(known)}")
 

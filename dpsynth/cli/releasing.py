@@ -198,16 +198,25 @@ def plan(words: Namespace) -> Reply:
 
 def _standing_notes(lines: Sequence[Prediction], asked: str) -> list[str]:
     """Of AIM and the generators that train, how near each comes at each epsilon, and which are not offered."""
-    names = list(lines[0].standing)
-    rows = [[f"{p.epsilon:g}", *("not offered" if n in p.not_offered and n != asked else f"{p.standing[n]:.2f}" for n in names)] for p in lines]
+    names = sorted(lines[0].standing)
+    if not names:
+        return []
+    rows = [[f"{p.epsilon:g}", *(_stands(p, n, asked) for n in names)] for p in lines]
     lost = [f"{p.epsilon:g}" for p in lines if asked in p.not_offered]
     return [
         "",
         "Two-way error over that of columns alone, as measured on other tables where rows told no more than here:",
         *table(["epsilon", *names], rows),
-        *([f"{asked} loses to independent columns at epsilon {', '.join(lost)}: take aim, unless you know better."] if lost else []),
-        "not offered: worse than columns alone; --generator plans it all the same." if any(p.not_offered for p in lines) else "Below 1 is better.",
+        "Below 1 is better; figures of other tables, not bounds. not offered: no better than columns alone there, or not measured.",
+        *([f"{asked} is not offered at epsilon {', '.join(lost)}, and planned since you ask for it: aim is nearer."] if lost else []),
     ]
+
+
+def _stands(plan: Prediction, generator: str, asked: str) -> str:
+    if generator in plan.not_offered and generator != asked:
+        return "not offered"
+    error = plan.standing[generator]
+    return "not measured" if error is None else f"{error:.2f}"
 
 
 def _unit_notes(schema: Schema) -> list[str]:

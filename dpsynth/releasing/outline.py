@@ -126,6 +126,11 @@ class Outline:
         return self.trained / self.sigma(1.0)
 
     @property
+    def loudness(self) -> float:
+        """Rows times mu, over the cells of all columns and what one unit can move (`standing.py`)."""
+        return self.trained * math.sqrt(self.amount) / (most_moved(self.unit) * sum(self.sizes))
+
+    @property
     def pairs(self) -> float:
         return math.comb(self.columns, 2)
 

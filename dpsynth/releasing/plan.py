@@ -19,6 +19,7 @@ from dpsynth.releasing.effort import fit_megabytes, fit_seconds, release_megabyt
 from dpsynth.releasing.outline import Outline
 from dpsynth.releasing.standing import loses, standings
 from dpsynth.schema import Schema
+from dpsynth.synthesizers.registry import DEEP
 
 if TYPE_CHECKING:
     from attacks.policy import Policy
@@ -39,8 +40,9 @@ class Prediction:
         can_pass: whether the control will be large enough for the policy's tolerances; `control_share` the least that is.
         seconds: of CPU on one core, for the whole release; `fit_seconds` for fitting and sampling alone.
         megabytes: the most memory that the release holds; `fit_megabytes` for fitting and sampling alone.
-        standing: of AIM and the generators that train, the two-way error in parts of that of independent columns, as measured with rows no louder.
-        not_offered: those of them that lose to independent columns here; they are planned if asked for by name.
+        standing: of AIM and the generators that train, the two-way error in parts of that of independent columns, as measured where rows told no
+            more; None where none was. Of one column nothing.
+        not_offered: those that train and lose to independent columns so, or were not measured; they are planned if asked for by name.
     """
 
     epsilon: float
@@ -55,7 +57,7 @@ class Prediction:
     megabytes: float
     fit_seconds: float
     fit_megabytes: float
-    standing: Mapping[str, float]
+    standing: Mapping[str, float | None]
     not_offered: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
     train = policy.split["train"]
     outline = Outline(schema, units, epsilon, delta, train, generator)
     smallest = _smallest_control(units, policy)
-    standing = standings(outline.trained, sum(outline.sizes), math.sqrt(outline.amount))
+    standing = standings(outline.loudness) if outline.columns > 1 else {}
     return Prediction(
         epsilon=epsilon,
         sigma=outline.column_sigma,
@@ -86,7 +88,7 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
         fit_seconds=fit_seconds(outline),
         fit_megabytes=fit_megabytes(outline),
         standing=standing,
-        not_offered=tuple(g for g, error in standing.items() if loses(error)),
+        not_offered=tuple(g for g, error in standing.items() if g in DEEP and loses(error)),
     )
 
 

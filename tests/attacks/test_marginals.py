@@ -81,9 +81,19 @@ def test_it_is_void_without_reference_rows_and_refuses_columns_that_are_none() -
     frame = pd.DataFrame(list(product("xy", "xy")), columns=list("ab"))
     with pytest.raises(BadInput, match=r"marginals, 'c': not a synthesised column of the schema; name some of a, b"):
         attacks.evaluate(frame, frame, frame, schema, marginals=[("a", "c")])
+    for nothing in ("ab", ()):
+        with pytest.raises(BadInput, match="marginals: one names no columns"):
+            attacks.evaluate(frame, frame, frame, schema, marginals=[nothing])
 
 
-def test_it_is_described_and_decides_nothing() -> None:
+def test_a_marginal_of_many_columns_has_more_cells_than_numbers_can_count() -> None:
+    rng = np.random.default_rng(0)
+    members, controls, reference = (Table(np.empty((40, 0)), rng.integers(0, 30, (40, 20)).astype(np.int32)) for _ in range(3))
+    found = Evidence(members, controls, reference, members, members, tuple(f"c{i}" for i in range(20)))
+    assert area(on_marginals([found.names]), found) > 0.9
+
+
+def test_it_is_described_and_its_bound_decides_nothing() -> None:
     rng = np.random.default_rng(3)
     columns = [{"name": n, "type": "categorical", "categories": list("01234567"), "categories_basis": "publisher"} for n in NAMES]
     schema = Schema.from_dict({"name": "t", "privacy_unit": {"unit": "row"}, "columns": columns})
