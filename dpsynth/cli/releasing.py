@@ -208,7 +208,7 @@ def _standing_notes(lines: Sequence[Prediction], asked: str) -> list[str]:
         "Two-way error over that of columns alone, as measured on other tables where rows told no more than here:",
         *table(["epsilon", *names], rows),
         "Below 1 is better; figures of other tables, not bounds. not offered: no better than columns alone there, or not measured.",
-        *([f"{asked} is not offered at epsilon {', '.join(lost)}, and planned since you ask for it: aim is nearer."] if lost else []),
+        *([f"{asked} is not offered at epsilon {', '.join(lost)}, and planned since you ask for it."] if lost else []),
     ]
 
 
