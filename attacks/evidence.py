@@ -7,14 +7,15 @@ an unlisted value gets a code of its own and a number is not clipped, since eith
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from attacks import hidden
 from dpsynth.errors import Fault, refuse
 from dpsynth.schema.cells import State, read_categories, read_numbers, read_text
 from dpsynth.schema.column import Column
@@ -27,9 +28,6 @@ Index = npt.NDArray[np.int64]
 MAX_POOL = 8_000
 LARGEST = 1e150
 SMALLEST = 1e-150
-HIDDEN = 0.001
-MOSTLY_MISSING = 0.99
-THINNED = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,7 @@ class Evidence:
         synthetic: the table under attack.
         train: all rows that were trained on; only positive controls read it.
         names: the columns attacked, the numeric ones first, in the order of `Table`.
-        unreadable: columns whose synthetic cells are no number, or more often than in train no listed category, and columns without a
-            value or with hardly any: whatever is hidden there, no attack would see it.
+        unreadable: columns whose synthetic cells could hide what no attack would see (`hidden.py`), or that hold hardly a value.
         origin: the evidence that this one is with a leak planted; None where none is.
     """
 
@@ -125,7 +122,7 @@ class Evidence:
             synthetic=tables["synthetic"],
             train=tables["train"],
             names=tuple(c.name for c in _ordered(schema)),
-            unreadable=tuple(c.name for c in _ordered(schema) if _hides(synthetic, train, c, schema.file.decimal)),
+            unreadable=tuple(_unreadable(synthetic, tables, schema)),
         )
 
     @property
@@ -198,40 +195,30 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
     return {role: whole.take(np.arange(a, b)) for role, a, b in zip(frames, ends[:-1], ends[1:], strict=True)}
 
 
-def _hides(synthetic: pd.DataFrame, train: pd.DataFrame, column: Column, decimal: str) -> bool:
-    """Whether cells of a column escape the attacks: synthetic cells that are no number, or unlisted more often than those of train; or a
-    column without any value in train, or with hardly any in the synthetic table, less than a tenth of the share that train has of them.
-
-    What is no number is seen by no attack, so train's being unreadable alike is no excuse: dates declared as numbers are copied unseen.
-    """
-    seen, trained = (_unreadable_share(frame[column.name], column, decimal) for frame in (synthetic, train))
-    empty, usual = (_missing_share(frame[column.name], column, decimal) for frame in (synthetic, train))
-    thinned = usual < MOSTLY_MISSING and 1 - empty < THINNED * (1 - usual)
-    return seen > (0.0 if column.is_number else trained) + HIDDEN or usual == 1.0 or thinned
-
-
-def _missing_share(cells: pd.Series, column: Column, decimal: str) -> float:
-    """The share of cells that hold no value; 0 of a table without rows, which is underpowered and not unreadable."""
-    if not len(cells):
-        return 0.0
-    if column.is_number:
-        return float(np.isnan(_numbers(cells, column, decimal)).mean())
-    return float(np.mean([text is None for text in read_text(cells, column)]))
+def _unreadable(synthetic: pd.DataFrame, tables: Mapping[str, Table], schema: Schema) -> Iterator[str]:
+    """The columns in which the synthetic table could hide what no attack compares with people's cells, or that hold hardly a value."""
+    rows, train = tables["synthetic"], tables["train"]
+    people = reduce(Table.then, (table for role, table in tables.items() if role != "synthetic"))
+    columns = _ordered(schema)
+    numeric, others = columns[: rows.numbers.shape[1]], columns[rows.numbers.shape[1] :]
+    for column, own, trained, known in zip(numeric, rows.numbers.T, train.numbers.T, people.numbers.T, strict=True):
+        no_number = np.isnan(own) & [text is not None for text in read_text(_without_truths(synthetic[column.name]), column)]
+        if no_number.any() or hidden.strange_numbers(own, known, column) or hidden.emptied(~np.isnan(own), ~np.isnan(trained)):
+            yield column.name
+    for column, codes, held, everyone in zip(others, rows.codes.T, train.codes.T, people.codes.T, strict=True):
+        if hidden.strange_texts(codes, everyone, len(_listed(column))) or hidden.emptied(codes >= 0, held >= 0):
+            yield column.name
 
 
-def _unreadable_share(cells: pd.Series, column: Column, decimal: str) -> float:
-    if not len(cells):
-        return 0.0
-    if column.is_number:
-        values, states = read_numbers(cells, replace(column, bounds=None), decimal)
-        return float(((states == State.UNPARSABLE) | np.isinf(values)).mean())
-    if column.categories is None or column.on_unknown == "other":
-        return 0.0
-    return float((read_categories(*_folded(cells, column, column.categories))[1] == State.UNLISTED).mean())
+def _listed(column: Column) -> list[str]:
+    """The categories that have a code whether or not somebody holds them."""
+    other = ["other"] if column.on_unknown == "other" else []
+    return [*(column.categories or column.observed_categories or ()), *other]
 
 
 def _folded(cells: pd.Series, column: Column, listed: Sequence[str]) -> tuple[pd.Series, Column, list[str]]:
-    """Texts, and True and False, without outer space and case: a copy is a copy in capitals too."""
+    """Texts, and True and False, without outer space and case: a copy is a copy in capitals too. True is 1 where that is listed."""
+    cells = _without_truths(cells) if {"1", "1.0"} & set(listed) else cells
     folded = cells.astype(object).map(lambda cell: _fold(str(cell)) if isinstance(cell, str | bool) else cell)
     return folded, replace(column, missing=tuple(map(_fold, column.missing))), list(map(_fold, listed))
 
@@ -240,13 +227,18 @@ def _fold(text: str) -> str:
     return text.strip().casefold()
 
 
+def _without_truths(cells: pd.Series) -> pd.Series:
+    """True and False as 1 and 0, which is what they are called where numbers are meant."""
+    return cells.astype(object).map(lambda cell: int(cell) if isinstance(cell, bool) else cell)
+
+
 def _numbers(cells: pd.Series, column: Column, decimal: str) -> Floats:
-    values, _ = read_numbers(cells, replace(column, bounds=None), decimal)
+    values, _ = read_numbers(_without_truths(cells), replace(column, bounds=None), decimal)
     return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan) + 0.0
 
 
 def _codes(cells: pd.Series, column: Column) -> Codes:
-    cells, column, listed = _folded(cells, column, column.categories or column.observed_categories or ())
+    cells, column, listed = _folded(cells, column, _listed(column))
     _, states = read_categories(cells, column, listed)
     unlisted = {str(t) for t in read_text(cells[states == State.UNLISTED], column) if t is not None}
     codes, _ = read_categories(cells, column, [*listed, *sorted(unlisted)])

@@ -36,7 +36,7 @@ NEXT = {
     "epsilon": "claim and spend less, or use a policy that allows more",
     "exchangeability": "train a generator with differential privacy",
     "missing_evidence": "run the whole suite",
-    "unreadable": "have the synthetic table spell its cells as the schema does",
+    "unreadable": "have the synthetic table spell its cells as the schema does, and as people's tables do",
     "audit": "install a released build, or audit this one: python -m benchmarks.audits",
     "attack_failed": "read the log, mend what broke the attack, and resume",
     "underpowered": "hold back more units as controls",
@@ -102,7 +102,16 @@ def decide(
         *_split_overlaps(overlap),
         *_tests_missing(claim, claim_p, exchangeability_p, has_control),
         *_audit_missing(audit),
-        *(Reason("missing_evidence", None, name, "cells of this column can be read by no attack", NEXT["unreadable"]) for name in unreadable),
+        *(
+            Reason(
+                "missing_evidence",
+                None,
+                name,
+                "cells of this column are like nobody's, so that no attack can compare them, or hardly one holds a value",
+                NEXT["unreadable"],
+            )
+            for name in unreadable
+        ),
         *_doubts(adjusted, policy),
     ]
     outcome: Outcome = "FAIL" if proofs else "INCONCLUSIVE" if doubts else "PASS"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from attacks import Claim, evaluate
+from attacks.evidence import Evidence
 from dpsynth.privacy.unit import new_key
 from dpsynth.releasing.split import Split, divide
-from dpsynth.schema import Schema
+from dpsynth.schema import Column, PrivacyUnit, Schema
 from dpsynth.tables import FileTable
 
 
@@ -63,6 +66,79 @@ def test_unreadable_cells_are_named_by_column(parts: tuple[Split, pd.DataFrame, 
     hidden = fresh.assign(Gender="secret", TotalCholesterolMgdl="12 mg")
     report = evaluate(split.train, split.control, hidden, schema, split.reference, claim=Claim(1.0, 1e-9), seed=1)
     assert {r.column for r in report.reasons if r.code == "missing_evidence"} == {"Gender", "TotalCholesterolMgdl"}
+
+
+AGE = "AgeInYearsAtScreening"
+
+
+def record(rows: pd.DataFrame) -> pd.Series:
+    """Each row's cells in one."""
+    return rows.astype(str).agg("|".join, axis=1)
+
+
+def written_out(fresh: pd.DataFrame, copies: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Whole records of two people in cells of a column."""
+    told = fresh[column].astype(object).to_numpy(copy=True)
+    told[:2] = record(copies)[:2]
+    return fresh.assign(**{column: told})
+
+
+HIDING: dict[str, tuple[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]]] = {
+    "two records among numbers": (AGE, lambda fresh, copies: written_out(fresh, copies, AGE)),
+    "two records among categories": ("Gender", lambda fresh, copies: written_out(fresh, copies, "Gender")),
+    "a record behind each category": ("Gender", lambda fresh, copies: fresh.assign(Gender=fresh["Gender"].to_numpy() + record(copies).to_numpy())),
+    "other units": (AGE, lambda fresh, copies: fresh.assign(**{AGE: [str(float(age) * 1000 + 7) for age in copies[AGE]]})),
+    "digits behind the point": (
+        AGE,
+        lambda fresh, copies: fresh.assign(**{AGE: [f"{float(age):.0f}.000{i:04}1" for i, age in enumerate(fresh[AGE])]}),
+    ),
+    "infinite": (AGE, lambda fresh, copies: fresh.assign(**{AGE: ["inf", *fresh[AGE][1:]]})),
+}
+
+
+@pytest.mark.parametrize("gender", ["listed", "other", "open"])
+@pytest.mark.parametrize("hiding", HIDING)
+def test_what_no_attack_compares_makes_a_column_unreadable(hiding: str, gender: str, parts: tuple[Split, pd.DataFrame, Schema]) -> None:
+    split, fresh, schema = parts
+    changed: dict[str, Any] = {"listed": {}, "other": {"on_unknown": "other"}, "open": {"categories": None}}[gender]
+    schema = replace(schema, columns=tuple(replace(c, **changed) if c.name == "Gender" else c for c in schema.columns))
+    column, hide = HIDING[hiding]
+    synthetic = hide(fresh, split.train.iloc[: len(fresh)])
+    found = Evidence.collect(split.train, split.control, synthetic, schema, split.reference, np.random.default_rng(0))
+    assert found.unreadable == (column,)
+
+
+def test_new_texts_are_read_as_often_as_people_bring_some() -> None:
+    """No false alarm where each third person has a text of their own, and one where synthetic rows have twice as many."""
+    schema = Schema("texts", (Column("word", "categorical"),), PrivacyUnit("row"))
+
+    def words(start: int, own: int) -> pd.DataFrame:
+        return pd.DataFrame({"word": [f"own {start + i}" if i < own else "common" for i in range(600)]})
+
+    people = words(0, 200), words(10_000, 200), words(20_000, 200)
+    for own, unread in ((200, ()), (400, ("word",))):
+        found = Evidence.collect(people[0], people[1], words(30_000, own), schema, people[2], np.random.default_rng(0))
+        assert found.unreadable == unread
+
+
+def test_bounds_are_broken_as_often_as_people_break_them() -> None:
+    schema = Schema("numbers", (Column("age", "integer", bounds=(0, 80)),), PrivacyUnit("row"))
+
+    def ages(old: int) -> pd.DataFrame:
+        return pd.DataFrame({"age": ["90"] * old + ["40"] * (600 - old)})
+
+    for old, unread in ((12, ()), (60, ("age",))):
+        found = Evidence.collect(ages(10), ages(12), ages(old), schema, ages(8), np.random.default_rng(0))
+        assert found.unreadable == unread
+
+
+def test_truths_are_numbers_where_numbers_are_meant() -> None:
+    """Other tools write True for 1."""
+    schema = Schema("truths", (Column("listed", "categorical", ("0", "1.0")), Column("number", "integer", bounds=(0, 1))), PrivacyUnit("row"))
+    people = pd.DataFrame({"listed": ["0", "1"] * 300, "number": ["1", "0"] * 300})
+    found = Evidence.collect(people, people, people == "1", schema, people, np.random.default_rng(0))
+    assert found.unreadable == () and found.synthetic.codes.tolist() == found.train.codes.tolist()
+    assert found.synthetic.numbers.tolist() == found.train.numbers.tolist()
 
 
 @pytest.mark.parametrize("line", ['1,"open', "1,a,b,c", '"', "", "1", '"1"x,"a""b",', "\x00,\x00", ",".join("9" * 3000)])
