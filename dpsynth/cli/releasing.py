@@ -62,8 +62,9 @@ def release(words: Namespace) -> Reply:
 
     if words.resume:
         usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
-        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", *usual)
-        faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in owned if getattr(words, o) != usual.get(o)]
+        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", "gate_epsilon", *usual)
+        given = [o.replace("_", "-") for o in owned if getattr(words, o) != usual.get(o)]
+        faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in given]
         if words.dry_run:
             faults.append(Fault("--dry-run", "a resumed run goes on for real", "give --resume DIR alone"))
         refuse(faults)
@@ -78,7 +79,13 @@ def release(words: Namespace) -> Reply:
         f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(STEPS)}",
         f"the ledger would still allow a single release of epsilon {left:.4g} at this delta",
     ]
-    return Reply(lines, {"dry_run": True, "largest_epsilon": left, "steps": list(STEPS)})
+    document = {"dry_run": True, "largest_epsilon": left, "steps": list(STEPS)}
+    if order.gate_epsilon is None:
+        return Reply(lines, document)
+    lines.insert(
+        2, f"beside the rows histograms of nearness at ({order.gate_epsilon:g}, {order.delta:g}); together ({checked.epsilon:g}, {order.delta:g})"
+    )
+    return Reply(lines, document | {"gate_epsilon": order.gate_epsilon, "epsilon": checked.epsilon})
 
 
 def _order(words: Namespace) -> Order:
@@ -104,6 +111,7 @@ def _order(words: Namespace) -> Order:
         key=path(words.key),
         purpose=words.purpose,
         recipient=words.recipient,
+        gate_epsilon=number(words.gate_epsilon),
     )
 
 
