@@ -27,7 +27,8 @@ MOST_BINS, MOST_UNITS = 1_000, 2**53
 CLOSE = 1e-6
 NEARER = (
     "How often a unit that was trained on is nearer to the synthetic rows than one that was held back, ties counted half; 0.5 is chance. Read off "
-    "the noised histograms. The interval holds 95 times in 100, over the noise and the sampling of units; not over other synthetic rows."
+    "the noised histograms. The interval holds 95 times in 100, over the noise and the sampling of units; not over other synthetic rows, nor "
+    "over the choice to publish only what passed."
 )
 
 

@@ -210,7 +210,8 @@ def _nearness_panel(nearness: Nearness) -> Panel:
     counts = zip(labels, nearness.train, trained, nearness.control, held, strict=True)
     figures = tuple((label, f"{t:,} ({_share(of_t)})", f"{c:,} ({_share(of_c)})") for label, t, of_t, c, of_c in counts)
     title = f"Columns by which the nearest synthetic row differs, of {nearness.columns}"
-    return Panel(title, "", charts.bars(labels, both, "nearness"), ("Distance", "Trained on", "Held back"), figures)
+    note = "Of two bars the upper one is of those trained on, the lower one of those held back."
+    return Panel(title, note, charts.bars(labels, both, "nearness"), ("Distance", "Trained on", "Held back"), figures)
 
 
 def _comparison_panel(comparison: Mapping[str, Any], key: str) -> Panel:
