@@ -21,6 +21,7 @@ from dpsynth.releasing.certificate import Certificate
 from dpsynth.releasing.key import KeyStore
 from dpsynth.releasing.pipeline import Outcome, resume
 from dpsynth.releasing.verify import examine
+from dpsynth.releasing.yardstick import Yardstick
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Model
 from dpsynth.tables import FrameTable
@@ -101,6 +102,9 @@ def test_it_is_charged_published_and_verified(currency: Currency, tmp_path: Path
     assert {c.name: c.status for c in found.checks} == dict.fromkeys(
         ("files", "certificate", "signature", "hashes", "arithmetic", "policy", "nearness", "rows"), "ok"
     ) | {"terms": "failed"}  # a partner who accepts epsilon 1 accepts that of both together, or nothing
+    public = outcome.out / "public"  # from which anybody makes the same bins
+    anew = Yardstick.of(pd.read_parquet(public / "synthetic.parquet"), Schema.load(public / "schema.json"))
+    assert anew.edges_in_columns == near.edges and len(near.train) == anew.bins
     page = (outcome.out / "public" / "report.html").read_text()
     assert "How near people come to the synthetic rows" in page and f"AUC {near.auc:.3g}" in page
 
