@@ -58,7 +58,7 @@ def demo(words: Namespace) -> Reply:
 
 def release(words: Namespace) -> Reply:
     from dpsynth.releasing.order import check
-    from dpsynth.releasing.pipeline import STEPS, carry_out, resume
+    from dpsynth.releasing.pipeline import MEASURING, STEPS, carry_out, resume
 
     if words.resume:
         usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
@@ -70,16 +70,17 @@ def release(words: Namespace) -> Reply:
         refuse(faults)
         return _outcome(resume(words.resume, progress=Steps(STEPS)))
     order = _order(words)
+    steps = STEPS if order.gate_epsilon is None else MEASURING
     if not words.dry_run:
-        return _outcome(carry_out(order, Steps(STEPS)))
+        return _outcome(carry_out(order, Steps(steps)))
     checked = check(order)
     left = checked.ledger.largest_epsilon(order.delta)
     lines = [
         "Nothing is wrong that can be seen before reading cells; nothing was spent.",
-        f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(STEPS)}",
+        f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(steps)}",
         f"the ledger would still allow a single release of epsilon {left:.4g} at this delta",
     ]
-    document = {"dry_run": True, "largest_epsilon": left, "steps": list(STEPS)}
+    document = {"dry_run": True, "largest_epsilon": left, "steps": list(steps)}
     if order.gate_epsilon is None:
         return Reply(lines, document)
     lines.insert(

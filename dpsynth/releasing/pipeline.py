@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dpsynth.synthesizers import Generator, Model
 
 STEPS = ("charge", "fit", "sample", "attack", "gate", "publish")
+MEASURING = ("charge", "fit", "sample", "measure", "attack", "gate", "publish")
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 MOST_BY_DEFAULT = 2_000_000
 PROVISIONAL = {"missing_evidence", "attack_failed"}

@@ -303,7 +303,8 @@ def test_the_command_line_shows_it_and_a_resumed_run_keeps_its_own(ledger: Ledge
     words = ["release", str(tmp_path / "table.csv"), "--schema", str(tmp_path / "schema.json"), "--ledger", str(tmp_path / "ledger.db")]
     words += ["--epsilon", "1", "--delta", "1e-9", "--out", str(tmp_path / "out"), "--gate-epsilon", "0.5", "--dry-run"]
     assert main(words) == 0
-    assert "histograms of nearness at (0.5, 1e-09); together (1." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "histograms of nearness at (0.5, 1e-09); together (1." in said and "sample, measure, attack" in said
     assert main([*words, "--json"]) == 0
     assert 1 < json.loads(capsys.readouterr().out)["epsilon"] < 1.5
     assert ledger.spent == Cost()
