@@ -8,9 +8,10 @@ Sensitivity. The synthetic rows were released under a charge of their own. Given
 the released schema alone, and of constants; no spread, no range and no other unit's row comes in. A unit's rows that count are chosen by a key among
 its own (`privacy/unit.py`); its distance is that of the nearest of them; its side is a keyed function of its id, or where the unit is the row, of
 the row and a key fresh for each release (`split.py`). So a unit is in one cell, or in none (the reference's, and rows without an id that are
-dropped), whoever else is in the table: adding or removing it moves one count by 1, L1 = L2 = 1. How many units are compared is neither
-fixed nor capped, which would let one move another. The table handed over holds a row for each unit, and the kernel itself bounds it to one: a fault in
-choosing the nearest could not cost more. The synthetic rows hang on the same units: that is adaptive composition, which a ledger's filter covers.
+dropped), whoever else is in the table: adding or removing it moves one count by 1, L1 = L2 = 1.
+How many units are compared is neither fixed nor capped, which would let one move another. The table handed over holds a row for each
+unit, and the kernel itself bounds it to one: a fault in choosing the nearest could not cost more. The synthetic rows hang on the same
+units: that is adaptive composition, which a ledger's filter covers.
 
 Not so for scores beside a private reference: there one unit more can change every other's (an AUC from 1 to 0 has been seen).
 
