@@ -43,6 +43,7 @@ def every_case(folder: Path, moments: int, seed: int) -> list[Case]:
     plain = releases.counted(folder / "plain")
     return [
         *releases.kills(plain),
+        *releases.kills_beside(folder / "beside"),
         *releases.moments(moments, releases.duration(folder / "duration"), seed),
         *releases.errors(plain),
         *releases.small_files(folder / "plain"),

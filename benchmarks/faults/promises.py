@@ -1,6 +1,7 @@
 """What must hold whatever happened: of the ledger, of the bundle, of the answers. Looked at from outside, after each process.
 
-1. Never overspent: the grants together fit the capacity, and a release has at most one.
+1. Never overspent: the grants together fit the capacity, and a release has at most one; with histograms beside its rows, one for
+   each of them or none for either.
 2. Never a charge lost: if a row was read, its grant is in the ledger; and events that were there stay there, in their order.
 3. Never half a bundle: `public/` and the zip are absent, or whole and verify.
 4. Never a bundle without a charge and a PASS of these very rows in the ledger.
@@ -22,6 +23,7 @@ from dpsynth.errors import DpsynthError
 from dpsynth.privacy import Ledger
 from dpsynth.privacy.chain import Event
 from dpsynth.releasing.key import KeyStore
+from dpsynth.releasing.nearness import KIND
 from dpsynth.releasing.verify import examine
 
 
@@ -29,8 +31,9 @@ from dpsynth.releasing.verify import examine
 class Sight:
     """What is there at one moment.
 
-    `events` are the ledger's, or `unsound` says why they cannot be read; `fits` whether their grants fit the capacity. `bundles` are
-    the names of folder and zip, `broken` what is wrong with them; `candidate` is the hash of the rows that would be published.
+    `asked` are the names under which the release in the folder is charged, none where there is no release. `events` are the ledger's, or
+    `unsound` says why they cannot be read; `fits` whether their grants fit the capacity. `bundles` are the names of folder and zip, `broken`
+    what is wrong with them; `candidate` is the hash of the rows that would be published.
     """
 
     events: tuple[Event, ...]
@@ -39,6 +42,7 @@ class Sight:
     bundles: tuple[str, ...]
     broken: tuple[str, ...]
     candidate: str | None
+    asked: frozenset[str]
 
     @property
     def grants(self) -> tuple[Event, ...]:
@@ -67,7 +71,16 @@ def look(folder: Path) -> Sight:
             events, fits, unsound = tuple(ledger.events()), ledger.spent.fits(ledger.capacity), None
         except DpsynthError as error:
             events, fits, unsound = (), True, str(error)
-    return Sight(events, unsound, fits, tuple(p.name for p in bundles), tuple(broken), candidate)
+    return Sight(events, unsound, fits, tuple(p.name for p in bundles), tuple(broken), candidate, _asked(folder))
+
+
+def _asked(folder: Path) -> frozenset[str]:
+    try:
+        state = run_of(folder).state()
+    except DpsynthError:
+        return frozenset()
+    beside = [f"{state['release']} {KIND}"] if "gate_epsilon" in state["order"] else []
+    return frozenset([state["release"], *beside])
 
 
 def _broken(bundle: Path, folder: Path) -> tuple[str, ...]:
@@ -87,6 +100,8 @@ def violations(sight: Sight, told: Sequence[str], before: Sequence[Event] = ()) 
         yield "overspent"
     charged = Counter(e.body["release"] for e in sight.grants)
     yield from (f"release charged {n} times" for n in charged.values() if n > 1)
+    if len(charged.keys() & sight.asked) not in (0, len(sight.asked)):
+        yield "half spent: charged for rows and not for what is beside them, or the other way round"
     if "read" in told and not charged:
         yield "rows were read and nothing is charged"
     if sight.events[: len(before)] != tuple(before):
@@ -108,8 +123,8 @@ def second_answers(told: Sequence[str]) -> Iterator[str]:
 
 def unfinished(sight: Sight, folder: Path, verdict: str) -> Iterator[str]:
     """What a release that went to its end should have left, and has not; or has, and should not."""
-    if len(sight.grants) != 1:
-        yield f"{len(sight.grants)} grants in the ledger, not one"
+    if len(sight.grants) != len(sight.asked):
+        yield f"{len(sight.grants)} grants in the ledger, not {('none', 'one', 'two')[len(sight.asked)]}"
     if [e.body["verdict"] for e in sight.verdicts] != [verdict]:
         yield f"verdicts in the ledger: {[e.body['verdict'] for e in sight.verdicts]}, not one {verdict}"
     if len(sight.bundles) != (2 if verdict == "PASS" else 0):

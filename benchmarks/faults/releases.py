@@ -18,6 +18,7 @@ from benchmarks.faults.strikes import struck
 from benchmarks.faults.tally import Tally
 
 SECTOR = 512
+HISTOGRAMS = 0.5
 BLOCKED_EVERY = 10
 ERRORS = {
     "full disk (ENOSPC) from each action on": Strike(of="takes_room", error=errno.ENOSPC, onwards=True),
@@ -26,11 +27,11 @@ ERRORS = {
 }
 
 
-def counted(folder: Path) -> Ending:
+def counted(folder: Path, beside: float | None = None) -> Ending:
     """A release without a fault, its actions noted. Each release by this generator has the same ones, so a sweep over their numbers
     leaves none out."""
     tiny.prepare(folder)
-    ending = supervised(tiny.release(folder, generator=tiny.STEADY), folder, Strike(of="may_fail"))
+    ending = supervised(tiny.release(folder, generator=tiny.STEADY, beside=beside), folder, Strike(of="may_fail"))
     assert ending.last == "done PASS", ending.last
     return ending
 
@@ -40,6 +41,18 @@ def kills(plain: Ending) -> Iterator[Case]:
     states that a killed release can leave."""
     for number, step in enumerate(plain.steps_of_changes, 1):
         yield Case(f"SIGKILL before each change, {step}", partial(_steady, Strike(number)))
+
+
+def kills_beside(folder: Path) -> Iterator[Case]:
+    """The same for a release with histograms beside its rows, where these make a difference: in the charge and the question itself."""
+    for number, step in enumerate(counted(folder, HISTOGRAMS).steps_of_changes, 1):
+        if step in ("charge", "measure"):
+            yield Case(f"SIGKILL before each change, histograms beside the rows, {step}", partial(_beside, Strike(number)))
+
+
+def _beside(strike: Strike, folder: Path) -> Tally:
+    tally, _ = struck(folder, strike, partial(tiny.release, generator=tiny.STEADY, beside=HISTOGRAMS))
+    return tally if tally.runs else Tally(1, notes=(f"{strike} never came",))
 
 
 def errors(plain: Ending) -> Iterator[Case]:

@@ -33,6 +33,7 @@ from dpsynth.tables import FrameTable
 CAPACITY, DELTA = (3.0, 1e-6), 1e-9
 EPSILON = 1.0
 STEADY = "independent"  # asks the same number of questions each time
+BESIDE = 0  # the number of the answer beside the rows
 PEOPLE = 60
 
 SCHEMA = Schema.from_dict(
@@ -112,12 +113,14 @@ def request(purpose: str = "faults") -> Request:
     return Request(EPSILON, DELTA, False, purpose, SCHEMA.unit.columns)
 
 
-def release(folder: Path, verdict: str = "PASS", until: str | None = None, generator: str = "mst") -> Callable[[Tell], str]:
-    """The deed of releasing into `folder`, up to the step `until`."""
+def release(
+    folder: Path, verdict: str = "PASS", until: str | None = None, generator: str = "mst", beside: float | None = None
+) -> Callable[[Tell], str]:
+    """The deed of releasing into `folder`, up to the step `until`, with histograms of epsilon `beside` the rows if any."""
 
     def deed(tell: Tell) -> str:
         with world(folder, verdict, tell):
-            order = Order(FrameTable(FRAME), SCHEMA, ledger_of(folder), EPSILON, DELTA, out_of(folder), generator)
+            order = Order(FrameTable(FRAME), SCHEMA, ledger_of(folder), EPSILON, DELTA, out_of(folder), generator, gate_epsilon=beside)
             return _told(lambda: pipeline.carry_out(order, _progress(tell, until)))
 
     return deed
@@ -188,11 +191,12 @@ def _told_rows(real: Callable[..., pd.DataFrame], tell: Tell) -> Callable[..., p
 
 
 def _told_answer(real: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
-    """Tell the number and the digest of each answer of a table as it leaves the kernel."""
+    """Tell the number and the digest of each answer of a table as it leaves the kernel; what is beside the rows has a number of its own."""
 
     def ask(table: PrivateTable, *question: Any) -> Any:
         answer = real(table, *question)
-        tell(f"answer {len(table.events)} {hashlib.sha256(repr(np.asarray(answer).tolist()).encode()).hexdigest()}")
+        step = len(table.events) if table.schema.names == SCHEMA.names else BESIDE
+        tell(f"answer {step} {hashlib.sha256(repr(np.asarray(answer).tolist()).encode()).hexdigest()}")
         return answer
 
     return ask

@@ -58,27 +58,35 @@ def demo(words: Namespace) -> Reply:
 
 def release(words: Namespace) -> Reply:
     from dpsynth.releasing.order import check
-    from dpsynth.releasing.pipeline import STEPS, carry_out, resume
+    from dpsynth.releasing.pipeline import MEASURING, STEPS, carry_out, resume
 
     if words.resume:
         usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
-        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", *usual)
-        faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in owned if getattr(words, o) != usual.get(o)]
+        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", "gate_epsilon", *usual)
+        given = [o.replace("_", "-") for o in owned if getattr(words, o) != usual.get(o)]
+        faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in given]
         if words.dry_run:
             faults.append(Fault("--dry-run", "a resumed run goes on for real", "give --resume DIR alone"))
         refuse(faults)
         return _outcome(resume(words.resume, progress=Steps(STEPS)))
     order = _order(words)
+    steps = STEPS if order.gate_epsilon is None else MEASURING
     if not words.dry_run:
-        return _outcome(carry_out(order, Steps(STEPS)))
+        return _outcome(carry_out(order, Steps(steps)))
     checked = check(order)
     left = checked.ledger.largest_epsilon(order.delta)
     lines = [
         "Nothing is wrong that can be seen before reading cells; nothing was spent.",
-        f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(STEPS)}",
+        f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(steps)}",
         f"the ledger would still allow a single release of epsilon {left:.4g} at this delta",
     ]
-    return Reply(lines, {"dry_run": True, "largest_epsilon": left, "steps": list(STEPS)})
+    document = {"dry_run": True, "largest_epsilon": left, "steps": list(steps)}
+    if order.gate_epsilon is None:
+        return Reply(lines, document)
+    lines.insert(
+        2, f"beside the rows histograms of nearness at ({order.gate_epsilon:g}, {order.delta:g}); together ({checked.epsilon:g}, {order.delta:g})"
+    )
+    return Reply(lines, document | {"gate_epsilon": order.gate_epsilon, "epsilon": checked.epsilon})
 
 
 def _order(words: Namespace) -> Order:
@@ -104,6 +112,7 @@ def _order(words: Namespace) -> Order:
         key=path(words.key),
         purpose=words.purpose,
         recipient=words.recipient,
+        gate_epsilon=number(words.gate_epsilon),
     )
 
 

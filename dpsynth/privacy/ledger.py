@@ -186,30 +186,47 @@ class Ledger:
             epsilon = epsilon * (1 - 1e-9) - 1e-12
         return max(epsilon, 0.0)
 
-    def refusal(self, request: Request) -> str | None:
-        """Why the ledger would refuse `request` now, or None. Reads no row and spends nothing."""
-        require_budget(request.epsilon, request.delta)
-        return _refusal(self, self.events(), request)
+    def refusal(self, *requests: Request) -> str | None:
+        """Why the ledger would refuse `requests`, all together, now; or None. Reads no row and spends nothing."""
+        events = self.events()
+        left = self.capacity - history.spent(events)
+        for request in requests:
+            require_budget(request.epsilon, request.delta)
+            refusal = _refusal(self, events, request, left)
+            if refusal:
+                return refusal
+            left = left - request.cost_in(self.currency)
+        return None
 
-    def grant(self, request: Request, release: str | None = None, attempt: Attempt | None = None) -> Grant:
+    def grant(self, request: Request, release: str | None = None, attempt: Attempt | None = None, *beside: tuple[Request, str]) -> Grant:
         """Charge `request` durably, in full, before any row is read; the same `release` is charged once.
 
+        Args:
+            beside: further requests, each with the name that it is charged under, in the same transaction: all are granted, or none.
+
         Raises:
-            BudgetExceeded: it does not fit, or the ledger is closed; nothing was spent.
+            BudgetExceeded: they do not fit, or the ledger is closed; nothing was spent.
             BadInput: the ledger protects another unit, splits in other shares or cannot be written; nothing was spent.
         """
-        require_budget(request.epsilon, request.delta)
-        release = release or str(uuid.uuid4())
+        for one in (request, *(other for other, _ in beside)):
+            require_budget(one.epsilon, one.delta)
         with self.store.writing() as session:
-            events = self._sound(session)
-            known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
-            _require_unit(self.where, events, request.unit)
-            if known is None:
-                _require_shares(events, attempt)
-                refusal = _refusal(self, events, request)
-                if refusal:
-                    raise BudgetExceeded(refusal)
-                known = _append(session, events, "grant", _grant_body(self.currency, events, request, release, attempt))
+            granted = self._granted(session, request, release or str(uuid.uuid4()), attempt)
+            for other, name in beside:
+                self._granted(session, other, name)
+            return granted
+
+    def _granted(self, session: Session, request: Request, release: str, attempt: Attempt | None = None) -> Grant:
+        """One grant, in a transaction that ends well only if all of its grants do."""
+        events = self._sound(session)
+        known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
+        _require_unit(self.where, events, request.unit)
+        if known is None:
+            _require_shares(events, attempt)
+            refusal = _refusal(self, events, request, self.capacity - history.spent(events))
+            if refusal:
+                raise BudgetExceeded(refusal)
+            known = _append(session, events, "grant", _grant_body(self.currency, events, request, release, attempt))
         granted = Grant(release, history.granted(known, self.currency), known.body)
         if granted.cost != request.cost_in(self.currency):
             raise BudgetExceeded(f"release {release} was granted another amount; resume it with its own epsilon and delta")
@@ -322,8 +339,7 @@ def _require_shares(events: Sequence[Event], attempt: Attempt | None) -> None:
         raise BadInput(Fault("policy", "splits otherwise than this ledger's first release", f"use one that splits {list(first or ())}"))
 
 
-def _refusal(ledger: Ledger, events: Sequence[Event], request: Request) -> str | None:
-    left = ledger.capacity - history.spent(events)
+def _refusal(ledger: Ledger, events: Sequence[Event], request: Request, left: Cost) -> str | None:
     if history.blocked_in_a_row(events) >= BLOCKED_IN_A_ROW:
         return (
             f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases in a row; "

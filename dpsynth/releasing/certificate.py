@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from dpsynth.errors import VerificationFailed
 from dpsynth.releasing.key import raw_bytes
+from dpsynth.releasing.nearness import KIND, NEARER, Guarantee, Nearness
 
 FORMAT = "dpsynth-certificate/3"
 MEANING = "PASS means that none of the listed attacks found more than the policy allows. It is not a legal finding of anonymity."
@@ -40,6 +41,10 @@ LIMITS = (
 TRAINED = (
     "Steps of training add normal noise of floating-point numbers, from a cryptographic stream keyed afresh by the operating system, to sums "
     "of floating-point gradients: its lowest bits are not exact, and no proof covers them."
+)
+MEASURED_BESIDE = (
+    "The two histograms of nearness were measured under a charge of their own, whether or not the rows would pass; that they are shown only "
+    "with rows that passed belongs to the decision to publish, which is not covered."
 )
 SLACK = 1 + 1e-9
 EVENT_SHARE = 0.1
@@ -120,7 +125,8 @@ class Certificate:
 
     `issued` and `review_by` are days (YYYY-MM-DD): a finer time would tell more of the run than it must. `unit` is the
     schema's word for the privacy unit. `amount`, in the ledger's currency (gdp: mu^2, zcdp: 2 rho), and `delta_event` are the whole
-    charge, the sums over `events`.
+    charge, the sums over `events`. `nearness` is there where the gate's histograms are published too: `epsilon`, `delta` and the charge are
+    then those of rows and histograms together.
     `files` has the SHA-256 of every other file of the bundle, the signature apart.
     """
 
@@ -145,6 +151,7 @@ class Certificate:
     attacks: tuple[str, ...]
     limits: tuple[str, ...] = LIMITS
     files: Mapping[str, str] = field(default_factory=dict)
+    nearness: Nearness | None = None
 
     relation: ClassVar[str] = "add/remove one unit"
     verdict: ClassVar[str] = "PASS"
@@ -159,10 +166,18 @@ class Certificate:
     def statement(self) -> str:
         """The opening sentence: who is protected, by how much."""
         right = math.ceil(round(self.odds * 1000, 6)) / 10
+        beside, parts = "", ""
+        if self.nearness is not None:
+            rows, histograms = self.nearness.rows, self.nearness.histograms
+            beside = " and the two histograms published with them"
+            parts = (
+                f" The rows by themselves are ({rows.epsilon:g}, {rows.delta:g})-differentially private, "
+                f"the histograms by themselves ({histograms.epsilon:g}, {histograms.delta:g})."
+            )
         return (
             f"Each {self.unit} in the source table is protected by ({self.epsilon:g}, {self.delta:g})-differential privacy: from these "
-            f"synthetic rows, even an attacker who knows everything about everyone else can guess whether a given {self.unit} was in "
-            f"the source table correctly at most {right:g} times in 100, where tossing a coin is correct 50 times in 100."
+            f"synthetic rows{beside}, even an attacker who knows everything about everyone else can guess whether a given {self.unit} was in "
+            f"the source table correctly at most {right:g} times in 100, where tossing a coin is correct 50 times in 100.{parts}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -170,7 +185,8 @@ class Certificate:
         said = {"format": FORMAT, "statement": self.statement, "meaning": MEANING, "relation": self.relation, "verdict": self.verdict}
         held = asdict(self) | {"events": [asdict(e) for e in self.events], "attacks": list(self.attacks), "limits": list(self.limits)}
         held |= {name: float(held[name]) for name in ("epsilon", "delta", "amount", "delta_event")}
-        return said | held
+        nearness = held.pop("nearness")
+        return said | held | ({} if nearness is None else {"nearness": nearness | {"meaning": NEARER}})
 
     def to_bytes(self) -> bytes:
         """The canonical bytes, those that are signed: sorted keys, UTF-8, a newline at the end."""
@@ -182,7 +198,8 @@ class Certificate:
         document = _parsed("certificate.json", content)
         if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:
             raise VerificationFailed(f"certificate.json: its format is not {FORMAT}; verify it with the dpsynth version that wrote it")
-        faults = list(_mismatches(document, SHAPE, "certificate.json"))
+        beside = {"nearness": NEARNESS} if isinstance(document, dict) and "nearness" in document else {}
+        faults = list(_mismatches(document, SHAPE | beside, "certificate.json"))
         if faults:
             raise VerificationFailed("\n".join(faults))
         certificate = cls(
@@ -194,6 +211,7 @@ class Certificate:
             policy=PolicyCopy(**document["policy"]),
             attacks=tuple(document["attacks"]),
             limits=tuple(document["limits"]),
+            nearness=_nearness(document["nearness"]) if beside else None,
         )
         if not certificate._is_written_as(content):
             raise VerificationFailed(
@@ -212,6 +230,7 @@ class Certificate:
         yield from self._arithmetic_faults()
         yield from self._ledger_faults()
         yield from self._policy_faults()
+        yield from self._nearness_faults()
         if PUBLICATION not in self.limits:
             yield "the limits lack the sentence on the decision to publish"
         if not _is_day(self.issued) or not _is_day(self.review_by) or self.review_by < self.issued:
@@ -261,6 +280,31 @@ class Certificate:
         events = ledger.delta * EVENT_SHARE
         if self.amount > capacity * SLACK or self.delta_event > events * SLACK or self.delta > ledger.delta * SLACK:
             yield f"the charge is more than the ledger's whole ({ledger.epsilon:g}, {ledger.delta:g})"
+
+    def _nearness_faults(self) -> Iterator[str]:
+        """Whether the histograms were paid for, what they and the rows guarantee by themselves, and what is read off them."""
+        from dpsynth.privacy.currency import CURRENCIES
+        from dpsynth.privacy.gdp import MIN_SIGMA
+
+        charges = [e.amount for e in self.events if e.kind == KIND]
+        if self.nearness is None or self.currency not in CURRENCIES:
+            if charges:
+                yield "a charge for histograms of nearness, and there are none"
+            return
+        yield from self.nearness.faults()
+        if MEASURED_BESIDE not in self.limits:
+            yield "the limits lack the sentence on the histograms"
+        currency, charged, sigma = CURRENCIES[self.currency], math.fsum(charges), self.nearness.sigma
+        if len(charges) != 1 or not MIN_SIGMA <= sigma < math.inf or currency.noise_cost(sigma, 1) > charged * SLACK:
+            yield f"the histograms' noise of {sigma:g} is not paid for among the events"
+        for what, part, amount, events in (
+            ("rows", self.nearness.rows, self.amount - charged, self.delta_event),
+            ("histograms", self.nearness.histograms, charged, 0.0),
+        ):
+            if not (0 < part.epsilon <= self.epsilon and 0 < part.delta < 1):
+                yield f"what the {what} guarantee by themselves is out of range"
+            elif currency.delta_of(part.epsilon, max(amount, 0.0)) + events > part.delta * SLACK:
+                yield f"the {what} were charged more than ({part.epsilon:g}, {part.delta:g})"
 
     def _policy_faults(self) -> Iterator[str]:
         if hashlib.sha256(self.policy.text.encode()).hexdigest() != self.policy.sha256:
@@ -345,6 +389,25 @@ SHAPE: dict[str, Any] = PLAIN | {
     "attacks": [str],
     "limits": [str],
 }
+NEARNESS: dict[str, Any] = {
+    "rows": {"epsilon": float, "delta": float},
+    "histograms": {"epsilon": float, "delta": float},
+    "columns": int,
+    "edges": [float],
+    "sigma": float,
+    "train": [int],
+    "control": [int],
+    "auc": float,
+    "interval": [float],
+    "meaning": str,
+}
+
+
+def _nearness(document: Mapping[str, Any]) -> Nearness:
+    held = {name: document[name] for name in NEARNESS.keys() - {"meaning"}}
+    lists = {name: tuple(held[name]) for name in ("edges", "train", "control", "interval")}
+    parts = {name: Guarantee(**held[name]) for name in ("rows", "histograms")}
+    return Nearness(**held | lists | parts)
 
 
 def _mismatches(value: Any, shape: Any, where: str) -> Iterator[str]:

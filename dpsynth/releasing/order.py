@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, DpsynthError, Fault, refuse
-from dpsynth.privacy.cost import check_budget
+from dpsynth.privacy.cost import MAX_EPSILON, Cost, Request, check_budget
 from dpsynth.privacy.ledger import Ledger, require_population
 from dpsynth.releasing.key import KeyStore, load_private
+from dpsynth.releasing.nearness import KIND
 from dpsynth.releasing.seen import Seen
 from dpsynth.releasing.split import require_same_shares
 from dpsynth.schema import Schema
@@ -31,7 +33,8 @@ class Order:
     """A release as asked for: nothing in it has been checked yet.
 
     `ledger` is the ledger's path or address; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
-    total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make.
+    total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make; `gate_epsilon` the epsilon,
+    at the same delta, of histograms of how near people come to the synthetic rows, to be published with these (None: none are).
     """
 
     table: Table
@@ -46,15 +49,17 @@ class Order:
     key: Path | None = None
     purpose: str = ""
     recipient: str = ""
+    gate_epsilon: Any = None
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The parts that a checked order names, opened."""
+    """The parts that a checked order names, opened. `epsilon` is that of all that would be published, at the order's delta."""
 
     ledger: Ledger
     generator: Generator
     policy: Policy
+    epsilon: float
 
 
 def check(order: Order) -> Checked:
@@ -80,18 +85,41 @@ def check(order: Order) -> Checked:
         _collected(faults, lambda: require_same_shares(ledger, order.schema, policy))
     if policy is not None:
         faults.extend(_memory_faults(order.schema, policy, order))
+    if policy is not None and order.gate_epsilon is not None and not policy.publishes:
+        faults.append(Fault("gate_epsilon", f"policy {policy.name} publishes nothing, so it would be spent in vain", "leave it out"))
     refuse(faults)
     assert kind is not None and policy is not None and ledger is not None
     generator = kind(order.epsilon, order.delta)
-    refusal = ledger.refusal(generator.request(order.schema))
+    requests = [generator.request(order.schema), *asked_beside(order.gate_epsilon, order.delta, order.schema)]
+    epsilon = together(order.epsilon, order.delta, [r.cost_in(ledger.currency) for r in requests])
+    if epsilon > policy.max_epsilon:
+        what = f"rows and histograms together have epsilon {epsilon:.4g}, above the {policy.max_epsilon:g} that policy {policy.name} allows"
+        raise BadInput(Fault("gate_epsilon", what, "ask for less of either"))
+    refusal = ledger.refusal(*requests)
     if refusal:
         raise BudgetExceeded(refusal)
-    return Checked(ledger, generator, policy)
+    return Checked(ledger, generator, policy, epsilon)
+
+
+def asked_beside(gate_epsilon: float | None, delta: float, schema: Schema) -> list[Request]:
+    """What is asked of the ledger beside the rows: the histograms of nearness, if any."""
+    return [] if gate_epsilon is None else [Request(gate_epsilon, delta, False, KIND, schema.unit.columns)]
+
+
+def together(epsilon: float, delta: float, costs: Sequence[Cost]) -> float:
+    """The epsilon, at `delta`, of all that one release publishes, rounded up to five digits: its own where there is nothing beside the rows."""
+    if len(costs) == 1:
+        return epsilon
+    exact: float = sum(costs[1:], costs[0]).epsilon(delta)
+    digits = 4 - math.floor(math.log10(exact))
+    return float(math.ceil(exact * 10.0**digits) / 10.0**digits)
 
 
 def _faults(order: Order) -> Iterator[Fault]:
     yield from header_faults(order.table, order.schema)
     yield from check_budget(order.epsilon, order.delta)
+    if order.gate_epsilon is not None and check_budget(order.gate_epsilon, 1e-9):
+        yield Fault("gate_epsilon", f"not a number above 0 and up to {MAX_EPSILON:g}", "write for example 0.1")
     units = order.schema.n_public
     if units and not check_budget(1.0, order.delta) and order.delta > 1 / units:
         yield Fault("delta", f"above 1 / {units:,} units: it would allow giving one of them away whole", f"write at most {1 / units:.0e}")

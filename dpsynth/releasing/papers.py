@@ -12,9 +12,11 @@ import numpy as np
 
 from dpsynth import __version__
 from dpsynth.encoding.codec import labels
-from dpsynth.privacy import Attribute, Bins, Ledger, Merged
+from dpsynth.privacy import Attribute, Bins, Cost, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
-from dpsynth.releasing.certificate import LIMITS, TRAINED, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import LIMITS, MEASURED_BESIDE, TRAINED, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.nearness import KIND, Nearness
+from dpsynth.releasing.order import together
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
@@ -41,11 +43,13 @@ def public_contents(
     schema: Schema,
     ledger: Ledger,
     order: Mapping[str, Any],
+    beside: tuple[Nearness, Cost] | None = None,
 ) -> PublicContents:
-    """Everything that goes into `public/`. Depends on the rows through the model's released values and the one verdict only."""
+    """Everything that goes into `public/`. Depends on the rows through the model's released values, the noised counts of nearness (`beside`, with
+    what they were charged) and the one verdict only."""
     released = _released_schema(model.schema)
     measured = accuracy(model)
-    certificate = _certificate(release, document, model, policy, schema, ledger, order)
+    certificate = _certificate(release, document, model, policy, schema, ledger, order, beside)
     return PublicContents(
         synthetic=candidate,
         schema=released,
@@ -97,7 +101,14 @@ def _measured(answer: Answer) -> dict[str, Any]:
 
 
 def _certificate(
-    release: str, document: Mapping[str, Any], model: Model, policy: Policy, schema: Schema, ledger: Ledger, order: Mapping[str, Any]
+    release: str,
+    document: Mapping[str, Any],
+    model: Model,
+    policy: Policy,
+    schema: Schema,
+    ledger: Ledger,
+    order: Mapping[str, Any],
+    beside: tuple[Nearness, Cost] | None,
 ) -> Certificate:
     today = date.today()
     events = [Event(e["kind"], _what(e["what"]), e["amount"], e["delta"]) for e in model.events]
@@ -110,6 +121,8 @@ def _certificate(
             max(model.granted.event_delta - math.fsum(e.delta for e in events), 0.0),
         )
     )
+    nearness, costs = (None, []) if beside is None else (beside[0], [beside[1]])
+    events += [Event(KIND, "units of train and of control, by side and bin", cost.amount, cost.event_delta) for cost in costs]
     return Certificate(
         id=release,
         issued=today.isoformat(),
@@ -119,7 +132,7 @@ def _certificate(
         recipient=order["recipient"],
         unit=schema.unit.name,
         bounding=_bounding(model.schema.unit),
-        epsilon=model.epsilon,
+        epsilon=together(model.epsilon, model.delta, [model.granted, *costs]),
         delta=model.delta,
         currency=model.granted.currency.name,
         amount=math.fsum(e.amount for e in events),
@@ -130,7 +143,13 @@ def _certificate(
         schema=schema.name,
         policy=PolicyCopy.of(policy.name, str(policy.version), policy.text),
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
-        limits=(*LIMITS, *([TRAINED] if any(e.kind == "train" for e in events) else []), *bounding_words(model.schema.unit)),
+        limits=(
+            *LIMITS,
+            *([TRAINED] if any(e.kind == "train" for e in events) else []),
+            *bounding_words(model.schema.unit),
+            *([] if beside is None else [MEASURED_BESIDE]),
+        ),
+        nearness=nearness,
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dpsynth.errors import BadInput, BudgetExceeded, Fault, refuse
 from dpsynth.privacy.ledger import Attempt, Ledger, require_population
-from dpsynth.releasing.order import Checked, Order, check
+from dpsynth.releasing.nearness import KIND, Guarantee, Nearness, published
+from dpsynth.releasing.order import Checked, Order, asked_beside, check
 from dpsynth.releasing.run import Run
 from dpsynth.releasing.seen import Seen
 from dpsynth.releasing.split import Split, divide, shares_of
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from attacks.policy import Policy
+    from dpsynth.privacy import Cost, Request
     from dpsynth.synthesizers import Generator, Model
 
 STEPS = ("charge", "fit", "sample", "attack", "gate", "publish")
+MEASURING = ("charge", "fit", "sample", "measure", "attack", "gate", "publish")
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 MOST_BY_DEFAULT = 2_000_000
 PROVISIONAL = {"missing_evidence", "attack_failed"}
@@ -62,6 +65,7 @@ def release(
     key: Path | None = None,
     purpose: str = "",
     recipient: str = "",
+    gate_epsilon: float | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Release a synthetic copy of a table, if the gate lets it out. What the command line calls.
@@ -70,6 +74,8 @@ def release(
         rows: a frame, or the path of a CSV or Parquet file.
         epsilon, delta: the guarantee asked for; charged to `ledger` in full before a row is read.
         n_rows: synthetic rows to make; about as many as the table holds if not given.
+        gate_epsilon: publish histograms of how near people come to the synthetic rows, at this epsilon and `delta`, charged beside the rows;
+            see `yardstick.py`. None for none.
         progress: called with the name of each step as it begins.
 
     Raises:
@@ -77,7 +83,7 @@ def release(
         BudgetExceeded: the ledger refuses; no row was read.
     """
     table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
-    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient)
+    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient, gate_epsilon)
     return carry_out(order, progress)
 
 
@@ -136,6 +142,7 @@ class _Steps:
         self.order = self.state["order"]
         self.release: str = self.state["release"]
         self.schema = Schema.from_dict(self.order["schema"])
+        self.beside: tuple[Nearness, Cost] | None = None
         self._progress = say
 
     def say(self, step: str) -> None:
@@ -149,13 +156,15 @@ class _Steps:
 
         attempt = Attempt(self.policy.hash, code_hash(), None if self.schema.unit.is_row else shares_of(self.policy))
         with Seen.default().followed(self.ledger):
-            granted = self.ledger.grant(self.generator.request(self.schema), self.release, attempt)
+            beside = [(request, self._beside) for request in self.requests[1:]]
+            granted = self.ledger.grant(self.requests[0], self.release, attempt, *beside)
         if granted.body.get("policy") != attempt.policy:
             raise BadInput(Fault(str(self.run.out), "holds another policy than the release was charged with", "restore it, or make a new release"))
 
     def go(self) -> Outcome:
         self.fit()
         self.sample()
+        self.measure()
         document = self.attack()
         self.gate(document)
         bundle = self.publish(document) if document["verdict"] == "PASS" and self.policy.publishes else None
@@ -166,6 +175,16 @@ class _Steps:
         from dpsynth.synthesizers import generator_named
 
         return generator_named(self.order["generator"])(self.order["epsilon"], self.order["delta"])
+
+    @cached_property
+    def requests(self) -> list[Request]:
+        """What the release asks of the ledger: for its rows, and perhaps for histograms beside them."""
+        return [self.generator.request(self.schema), *asked_beside(self.order.get("gate_epsilon"), self.order["delta"], self.schema)]
+
+    @property
+    def _beside(self) -> str:
+        """The name that the histograms are charged under."""
+        return f"{self.release} {KIND}"
 
     @cached_property
     def policy(self) -> Policy:
@@ -211,6 +230,30 @@ class _Steps:
         rows = self.order["rows"] or min(max(1, round(self.model.total / self.policy.split["train"])), MOST_BY_DEFAULT)
         frame = self.model.sample(rows)
         self.run.place(self.run.candidate, lambda path: frame.to_parquet(path, index=False))
+
+    def measure(self) -> None:
+        """Ask for the histograms of nearness, where they are paid for: before the attacks, so that no verdict decides whether they are measured."""
+        for request in self.requests[1:]:
+            self.say("measure")
+            self.beside = self._nearness(request), request.cost_in(self.ledger.currency)
+
+    def _nearness(self, request: Request) -> Nearness:
+        """What is told once, and after that told again from the journal."""
+        from dpsynth.releasing.yardstick import Yardstick, located, located_schema, measured
+
+        schema, mark = self.model.schema, self.run.candidate_hash()
+        yardstick = Yardstick.of(self.candidate, schema)
+        table = self.ledger.resumable_table(
+            lambda: located(self.split, schema, self.ledger.split_key, yardstick, mark),
+            located_schema(schema, yardstick, mark),
+            self._beside,
+            self.run.nearness,
+        )
+        table.grant(request)
+        sigma, counts = measured(table, yardstick)
+        self.ledger.fitted(self._beside)
+        rows, histograms = (Guarantee(float(r.epsilon), float(r.delta)) for r in self.requests)
+        return published(rows, histograms, len(schema.synthesised), yardstick.edges_in_columns, sigma, counts.tolist())
 
     def attack(self) -> dict[str, Any]:
         """The attacks' document with the verdict; run once, and again only where evidence was missing."""
@@ -269,7 +312,7 @@ class _Steps:
         from dpsynth.releasing.bundle import write_public
         from dpsynth.releasing.papers import public_contents
 
-        contents = public_contents(self.release, document, self.model, self.candidate, self.policy, self.schema, self.ledger, self.order)
+        contents = public_contents(self.release, document, self.model, self.candidate, self.policy, self.schema, self.ledger, self.order, self.beside)
         return write_public(self.run.out, contents, signer(self.order["key"]))
 
 
@@ -295,7 +338,7 @@ def _recorded(order: Order, checked: Checked) -> dict[str, Any]:
         "key": None if order.key is None else str(order.key.absolute()),
         "purpose": order.purpose,
         "recipient": order.recipient,
-    }
+    } | ({} if order.gate_epsilon is None else {"gate_epsilon": order.gate_epsilon})
 
 
 def _silent(step: str) -> None:

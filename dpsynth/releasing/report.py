@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from dpsynth.releasing import charts
 from dpsynth.releasing.certificate import MEANING, Certificate
 from dpsynth.releasing.charts import SYNTHETIC, TRUE, Series, Whisker
+from dpsynth.releasing.nearness import NEARER
 from dpsynth.schema import Column, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dpsynth.releasing.nearness import Nearness
 
 MOST_BARS = 12
 MOST_BINS = 24
@@ -83,9 +86,11 @@ def public_report(facts: PublicFacts) -> str:
         schema=facts.schema,
         rows=len(facts.synthetic),
         panels=panels,
+        nearness=None if facts.certificate.nearness is None else _nearness_panel(facts.certificate.nearness),
         has_whiskers=any("Noisy count" in p.header for p in panels),
         accuracy=measured,
         meaning=MEANING,
+        near_meaning=NEARER,
     )
 
 
@@ -193,6 +198,20 @@ def _panel(title: str, svg: str, labels: Sequence[str], one: Series) -> Panel:
     rows = zip(labels, one.shares, one.whiskers, strict=True)
     figures = tuple((label, _share(s), f"{_share(w.centre)} ± {_share(w.high - w.centre)}") for label, s, w in rows)
     return Panel(title, "", svg, ("Value", "Synthetic", "Noisy count"), figures)
+
+
+def _nearness_panel(nearness: Nearness) -> Panel:
+    """The two noised histograms as shares of their noised sums."""
+    ends = [f"{edge:g}" for edge in nearness.edges]
+    labels = [ends[0], *(f"above {a} to {b}" for a, b in pairwise(ends)), f"above {ends[-1]}"]
+    sides = (nearness.train, nearness.control)
+    trained, held = ([n / max(sum(side), 1) for n in side] for side in sides)
+    both = [Series("trained on", SYNTHETIC, [max(s, 0.0) for s in trained]), Series("held back", TRUE, [max(s, 0.0) for s in held])]
+    counts = zip(labels, nearness.train, trained, nearness.control, held, strict=True)
+    figures = tuple((label, f"{t:,} ({_share(of_t)})", f"{c:,} ({_share(of_c)})") for label, t, of_t, c, of_c in counts)
+    title = f"Columns by which the nearest synthetic row differs, of {nearness.columns}"
+    note = "Of two bars the upper one is of those trained on, the lower one of those held back."
+    return Panel(title, note, charts.bars(labels, both, "nearness"), ("Distance", "Trained on", "Held back"), figures)
 
 
 def _comparison_panel(comparison: Mapping[str, Any], key: str) -> Panel:

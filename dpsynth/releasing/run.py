@@ -55,6 +55,10 @@ class Run:
         return self.custodian / "candidate.parquet"
 
     @property
+    def nearness(self) -> Path:
+        return self.custodian / "nearness.jsonl"
+
+    @property
     def attacks(self) -> Path:
         return self.custodian / "attacks.json"
 

@@ -189,6 +189,8 @@ def _verification(bundle: Path, files: dict[str, bytes], known: tuple[KnownKey, 
         ),
         _check("policy", _policy_faults(files, certificate), f"policy.toml is the certificate's {certificate.policy.name}"),
     ]
+    if near := certificate.nearness:
+        checks.append(_check("nearness", near.faults(), f"the AUC of {near.auc:.3f} is that of the noised histograms"))
     if signer is None or changed or not {"schema.json", "synthetic.csv", "synthetic.parquet"} <= files.keys():
         checks.append(Check("rows", "skipped", ("not looked at: first a known key must vouch for these very files",)))
     else:

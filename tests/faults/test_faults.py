@@ -99,6 +99,7 @@ def test_a_child_that_breaks_or_never_ends_is_no_silent_success(folder: Path, mo
 
 SWEEPS: dict[str, Callable[[Path, Ending], Iterator[Case]]] = {
     "kills": lambda folder, plain: releases.kills(plain),
+    "kills beside": lambda folder, plain: releases.kills_beside(folder / "beside"),
     "moments": lambda folder, plain: releases.moments(MOMENTS, MOMENT_SECONDS, 1),
     "errors": lambda folder, plain: releases.errors(plain),
     "small files": lambda folder, plain: releases.small_files(folder.parent / "plain"),
@@ -229,6 +230,18 @@ def full_disk_ignored() -> None:
     bundle.write_new = careless
 
 
+def charged_one_after_the_other() -> None:
+    real = Ledger.grant
+
+    def apart(ledger: Ledger, request: Request, release: str, attempt: Any = None, *beside: Any) -> Grant:
+        granted = real(ledger, request, release, attempt)
+        for other, name in beside:
+            real(ledger, other, name)
+        return granted
+
+    Ledger.grant = apart  # type: ignore[method-assign,assignment]
+
+
 def everything_fits() -> None:
     Cost.fits = lambda cost, room: True  # type: ignore[method-assign]
 
@@ -244,6 +257,7 @@ BUGS: dict[Callable[[], None], tuple[str, str, slice, str]] = {
     answers_forgotten: ("kills", "change, fit", slice(None), "was told 2 ways"),
     answers_kept_in_their_file_only: ("truncations", "answers cut at each byte, all told", slice(None), "was told 2 ways"),
     full_disk_ignored: ("errors", "device error", PUBLISHING, "half a bundle"),
+    charged_one_after_the_other: ("kills beside", "rows, charge", slice(None), "half spent"),
     everything_fits: ("races", "processes for the last charge", slice(None), "overspent"),
 }
 

@@ -620,4 +620,67 @@ TRAINING = (
     ),
 )
 
-MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES, *TRAINING)
+NEAR = "releasing/test_yardstick.py"
+GATE = "releasing/test_gate_epsilon.py"
+
+NEARNESS = (
+    Mutation(
+        "histograms without noise",
+        "releasing/yardstick.py",
+        "counts = table.marginal([side, place], sigma)",
+        "counts = 0 * table.marginal([side, place], sigma) + table._tally().counts([side, place])",
+        (f"{NEAR}::test_noise_of_the_charged_scale_is_on_every_count[gdp]",),
+    ),
+    Mutation(
+        "distances on a scale of people's own",
+        "releasing/yardstick.py",
+        "        return self._nearest(_places(self.attributes, self.decimal, frame), 1)[:, 0]",
+        "        places = _places(self.attributes, self.decimal, frame)\n        return self._nearest(places / places.std(axis=0), 1)[:, 0]",
+        (f"{NEAR}::test_a_person_among_many_moves_no_other",),
+    ),
+    Mutation(
+        "bins stretched to the farthest person",
+        "releasing/yardstick.py",
+        "np.searchsorted(np.array(yardstick.edges), distances[nearest])",
+        "distances[nearest] * (yardstick.bins - 1) // max(int(distances.max(initial=1)), 1)",
+        (f"{NEAR}::test_a_person_among_many_moves_no_other",),
+    ),
+    Mutation(
+        "histograms charged after the rows were read",
+        "releasing/pipeline.py",
+        "self.release, attempt, *beside)",
+        "self.release, attempt)",
+        (f"{GATE}::test_both_charges_are_in_the_ledger_before_a_row_is_read",),
+    ),
+    Mutation(
+        "histograms charged, and then the rows refused",
+        "releasing/pipeline.py",
+        "            granted = self.ledger.grant(self.requests[0], self.release, attempt, *beside)",
+        "            for other in beside:\n                self.ledger.grant(*other)\n"
+        "            granted = self.ledger.grant(self.requests[0], self.release, attempt)",
+        (f"{GATE}::test_nothing_is_half_spent_where_another_release_came_first[0]",),
+    ),
+    Mutation(
+        "histograms that are told again about other rows",
+        "releasing/pipeline.py",
+        "schema, mark = self.model.schema, self.run.candidate_hash()",
+        'schema, mark = self.model.schema, "rows"',
+        (f"{GATE}::test_an_answer_is_about_the_rows_that_were_there",),
+    ),
+    Mutation(
+        "rows granted, and what is beside them forgotten",
+        "privacy/ledger.py",
+        "                self._granted(session, other, name)\n            return",
+        "                pass\n            return",
+        ("privacy/test_ledger.py::test_requests_beside_each_other_are_granted_together_or_not_at_all[file]",),
+    ),
+    Mutation(
+        "both together said to be no more than the rows alone",
+        "releasing/papers.py",
+        "epsilon=together(model.epsilon, model.delta, [model.granted, *costs])",
+        "epsilon=model.epsilon",
+        (f"{GATE}::test_it_is_charged_published_and_verified[gdp]",),
+    ),
+)
+
+MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES, *TRAINING, *NEARNESS)

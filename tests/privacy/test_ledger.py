@@ -103,6 +103,27 @@ def test_a_release_is_charged_once_and_only_with_its_own_amount(ledger: Ledger) 
     assert ledger.spent == again(ledger).spent == COST
 
 
+def test_requests_beside_each_other_are_granted_together_or_not_at_all(ledger: Ledger) -> None:
+    small = Request(0.3, 1e-9, False, "beside")
+    for _ in range(2):  # charged once, as a release is
+        assert ledger.grant(ONE, "r1", ATTEMPT, (small, "r1 beside")).cost == COST
+        assert ledger.spent == COST + small.cost_in(GDP)
+    assert [(e.body["release"], e.body["purpose"]) for e in ledger.events() if e.kind == "grant"] == [("r1", "test"), ("r1 beside", "beside")]
+    with pytest.raises(BudgetExceeded, match="another amount"):
+        ledger.grant(ONE, "r2", ATTEMPT, (ONE, "r1 beside"))
+    while ledger.refusal(ONE) is None:
+        ledger.grant(ONE)
+    last = Request(ledger.largest_epsilon(1e-9), 1e-9, False, "last")
+    assert ledger.refusal(last) is None and "does not fit" in str(ledger.refusal(last, small)) and "does not fit" in str(ledger.refusal(small, last))
+    spent, events = ledger.spent, ledger.events()
+    for pair in ((last, "a", None, (small, "b")), (small, "a", None, (last, "b"))):
+        with pytest.raises(BudgetExceeded, match="no row was read"):
+            ledger.grant(*pair)
+    with pytest.raises(BadInput):
+        ledger.grant(last, "a", None, (Request(0.0, 1e-9, False, ""), "b"))
+    assert ledger.spent == spent and ledger.events() == again(ledger).events() == events
+
+
 def test_two_tables_of_one_ledger_are_two_charges(ledger: Ledger) -> None:
     schema = schema_of({"a": listed("x")})
     frame = pd.DataFrame({"a": ["x"]})
