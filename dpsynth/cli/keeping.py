@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import nullcontext
 from pathlib import Path
 
 from dpsynth.cli.reply import Reply, table
@@ -63,12 +62,11 @@ def ledger_create(words: Namespace) -> Reply:
     if words.another is not None and not words.another.strip():
         faults.append(Fault("--another", "empty", 'say why: --another "a trial on made-up rows"'))
     refuse(faults)
-    claimed = nullcontext() if words.another else Populations.default().claimed(words.dataset, store_at(words.path).kept_address)
-    with claimed:
-        ledger = Ledger.create(words.path, words.dataset, epsilon, delta, CURRENCIES[words.currency], words.another or "")  # type: ignore[arg-type]
-    said = (
-        f"{ledger.where}: all that may ever be spent on {ledger.dataset}: epsilon {epsilon:g} at delta {delta:g}, counted in {ledger.currency.name}"
-    )
+    another = words.another or ""
+    with Populations.default().claimed(words.dataset, store_at(words.path).kept_address, another):
+        ledger = Ledger.create(words.path, words.dataset, epsilon, delta, CURRENCIES[words.currency], another)  # type: ignore[arg-type]
+    budget = f"epsilon {epsilon:g} at delta {delta:g}, counted in {ledger.currency.name}"
+    said = f"{ledger.where}: all that may ever be spent through it on {ledger.dataset}: {budget}"
     return Reply(
         [said, "keep it with the table, and back it up: a lost ledger is a spent one"],
         {"id": ledger.id, "path": ledger.where, "currency": ledger.currency.name},

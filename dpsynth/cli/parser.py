@@ -97,14 +97,15 @@ def _releasing(commands: Any) -> None:
 
 
 def _budget(commands: Any) -> None:
-    ledger = _group(commands, "ledger", "all that may ever be spent on these people")
+    ledger = _group(commands, "ledger", "all that may ever be spent through one on these people")
     create = _command(ledger, "create", "keeping:ledger_create", "make a ledger")
     create.add_argument("path", help=LEDGER)
     create.add_argument("--dataset", required=True, help="the population's name, as in the schema; tables that share people share it")
     create.add_argument("--epsilon", required=True)
     create.add_argument("--delta", required=True)
     create.add_argument("--currency", default="gdp", help="what it counts in for good: gdp (default), or zcdp as most papers do")
-    create.add_argument("--another", metavar="REASON", help="why, where these people have a ledger already; kept in its history")
+    another = "why, where these people may have a ledger already; kept in its history, and its certificates say that there may be two"
+    create.add_argument("--another", metavar="REASON", help=another)
     _command(ledger, "show", "keeping:ledger_show", "what is spent and what is left").add_argument("path", help=LEDGER)
     verify = _command(ledger, "verify", "keeping:ledger_verify", "check the whole chain of events, and that none was cut off its end")
     verify.add_argument("path", help=LEDGER)

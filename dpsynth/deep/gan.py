@@ -2,8 +2,8 @@
 
 Statement. A fit is (epsilon, delta)-DP: a share of the grant measures every column, a share each column beside the schema's target, the
 rest is one plan of noised steps, all through `PrivateTable`. The critic alone is trained on rows; the generator sees the critic,
-released counts and fresh chance. Sensitivity: `privacy/table.py` and `privacy/training.py`; a row's loss is its own score beside the
-mean score of made-up rows with its own label.
+released counts and chance that is made of the step's number, so that it tells of no row and a resumed fit has it again. Sensitivity:
+`privacy/table.py` and `privacy/training.py`; a row's loss is its own score beside the mean score of made-up rows with its own label.
 
 What is free is taken: the generator is fitted to the released marginals as well, and its rows are weighed to have them
 (`network.py`). Labels are drawn from their released counts, never from rows.

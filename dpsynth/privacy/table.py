@@ -188,6 +188,7 @@ class PrivateTable:
         question = {"select": len(cliques), "among": _digest(cliques), "amount": amount}
         epsilon = self.currency.selection_epsilon(amount)
         scale = 2 * self.sensitivity * self._one * int(max(weights)) / epsilon
+        scale = math.nextafter(scale, math.inf)  # a quotient that was rounded down would choose more sharply than is charged
         cost = self._cost(self.currency.selection_cost(epsilon))
 
         def draw() -> int:

@@ -37,10 +37,16 @@ LIMITS = (
     "Noise on counts is drawn exactly, as integers from the operating system's entropy; fits, samples and tests after it use floating-point numbers.",
     "How long the computation took, how much memory it used, and who was seen running it are not covered.",
     "The promise rests on the schema: a fact that it calls public but that was read off the rows is not protected.",
+    "The model is central: the custodian holds the source table, its schema and the secret keys, and is trusted with them; no one else is.",
+)
+ANOTHER = (
+    "The ledger was made, for a reason that it holds, although these people may have another: what is released through another adds to "
+    "what is released through this one."
 )
 TRAINED = (
     "Steps of training add normal noise of floating-point numbers, from a cryptographic stream keyed afresh by the operating system, to sums "
-    "of floating-point gradients: its lowest bits are not exact, and no proof covers them."
+    "of floating-point gradients: its lowest bits are not exact, and no proof covers them. The promise holds against whoever can not tell that "
+    "stream, which draws the batches too, or the generator that a loss draws from, from chance: not against unbounded computing power."
 )
 MEASURED_BESIDE = (
     "The two histograms of nearness were measured under a charge of their own, whether or not the rows would pass; that they are shown only "
@@ -75,7 +81,7 @@ class Bounding:
 
 @dataclass(frozen=True)
 class LedgerTotals:
-    """The ledger and all that may ever be spent on these people, fixed when it was created; never what is spent so far.
+    """The ledger and all that may ever be spent through it on these people, fixed when it was created; never what is spent so far.
 
     `head` is the hash of the event with this release's verdict. To the custodian it shows whether the ledger still has the history
     that it had then; to all others it looks like 32 random bytes, whatever that history is (`privacy/chain.py`).

@@ -14,7 +14,18 @@ from dpsynth import __version__
 from dpsynth.encoding.codec import labels
 from dpsynth.privacy import Attribute, Bins, Cost, Ledger, Merged
 from dpsynth.releasing.bundle import PublicContents
-from dpsynth.releasing.certificate import LIMITS, MEASURED_BESIDE, TRAINED, Bounding, Certificate, Event, Generator, LedgerTotals, PolicyCopy
+from dpsynth.releasing.certificate import (
+    ANOTHER,
+    LIMITS,
+    MEASURED_BESIDE,
+    TRAINED,
+    Bounding,
+    Certificate,
+    Event,
+    Generator,
+    LedgerTotals,
+    PolicyCopy,
+)
 from dpsynth.releasing.nearness import KIND, Nearness
 from dpsynth.releasing.order import together
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
@@ -145,6 +156,7 @@ def _certificate(
         attacks=tuple(a["name"] for a in document["attacks"] if a["role"] != "descriptive"),
         limits=(
             *LIMITS,
+            *([ANOTHER] if "another" in ledger.events()[0].body else []),
             *([TRAINED] if any(e.kind == "train" for e in events) else []),
             *bounding_words(model.schema.unit),
             *([] if beside is None else [MEASURED_BESIDE]),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpsynth.errors import Fault
-from dpsynth.releasing.certificate import MEANING, PUBLICATION, TRAINED, Certificate
+from dpsynth.releasing.certificate import ANOTHER, MEANING, PUBLICATION, TRAINED, Certificate
 from dpsynth.schema import Schema
 
 TIER = 3
@@ -90,7 +90,8 @@ def _variant(certificate: Certificate, schema: Schema) -> dict[str, Any]:
     return {
         "variant_name": "Approximate DP",
         "data_domain": f"All tables of any number of rows with the columns {columns}, whatever their cells hold: a cell outside a column's "
-        f"domain counts as missing or is clipped to its bounds. Each row belongs to one {certificate.unit}.",
+        f"domain counts as missing, or as `other` where the schema has that category, or is clipped to its bounds. Each row belongs to one "
+        f"{certificate.unit}.",
         "unprotected_quantities": "No statistic is published without noise. The schema holds what the curator declared public, each fact with "
         f"its basis. {PUBLICATION}",
     }
@@ -98,12 +99,13 @@ def _variant(certificate: Certificate, schema: Schema) -> dict[str, Any]:
 
 def _loss(certificate: Certificate) -> dict[str, Any]:
     ledger = certificate.ledger
+    another = f" {ANOTHER}" if ANOTHER in certificate.limits else ""
     return {
         "privacy_unit": certificate.unit,
         "privacy_unit_details": _adjacent(certificate),
         "privacy_parameters": {"epsilon": certificate.epsilon, "delta": certificate.delta},
-        "privacy_parameters_details": f"{certificate.statement} All that may ever be released on this population together is "
-        f"({ledger.epsilon:g}, {ledger.delta:g})-differentially private; its ledger is {ledger.id}.",
+        "privacy_parameters_details": f"{certificate.statement} All that may ever be released on this population through its ledger, "
+        f"{ledger.id}, is together ({ledger.epsilon:g}, {ledger.delta:g})-differentially private.{another}",
     }
 
 
@@ -125,11 +127,11 @@ def _model(certificate: Certificate, publisher: Publisher) -> dict[str, Any]:
     return {
         "model_name": "Central",
         "trust_assumptions": f"{publisher.name} is trusted with the source table, its schema and its secret keys. No one else is trusted: "
-        "whoever has the synthetic table may know everything about all others in the source table, and may have unbounded computing power.",
+        f"whoever has the synthetic table may know everything about all others in the source table, and may have {_power(certificate)}.",
         "actors": f"Curator: {publisher.name}, who holds the source table and ran the release. Recipient: {certificate.recipient or 'anyone'}. "
         "Adversary: whoever has the bundle.",
         "release_type": "Many releases",
-        "release_type_details": f"This entry is of one release. Others on the same population draw on the same ledger, which refuses what would "
+        "release_type_details": f"This entry is of one release. Others through the same ledger draw on the same budget: it refuses what would "
         f"exceed ({ledger.epsilon:g}, {ledger.delta:g}) in all, never resets, and is charged before the rows are read.",
         "data_source_type": "Static",
         "access_type": "Non-interactive",
@@ -158,6 +160,12 @@ def _implementation(certificate: Certificate) -> dict[str, Any]:
 
 def _trained(certificate: Certificate) -> bool:
     return any(e.kind == "train" for e in certificate.events)
+
+
+def _power(certificate: Certificate) -> str:
+    """What an adversary may have to compute with."""
+    bounded = "computing power that does not tell from chance the streams that training draws from"
+    return bounded if _trained(certificate) else "unbounded computing power"
 
 
 def _noise(certificate: Certificate) -> str:

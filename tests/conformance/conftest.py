@@ -18,7 +18,7 @@ for module in ("domain", "mechanism", "training", "artifacts"):
 from conformance import artifacts, domain, mechanism, training  # noqa: E402, F401
 from conformance.ours import subjects  # noqa: E402
 from conformance.rules import QUESTIONS, RULES  # noqa: E402
-from conformance.subject import Relation, Subject  # noqa: E402
+from conformance.subject import CountedIn, Relation, StatesCurrency, Subject  # noqa: E402
 from dpsynth.privacy import fingerprint  # noqa: E402
 
 OPTION = "--generator"
@@ -44,6 +44,9 @@ def adapted(config: pytest.Config) -> Subject | None:
         raise pytest.UsageError(f"{OPTION} {named}: not a Subject; it needs to be {wanted}")
     if adapter.relation not in get_args(Relation):
         raise pytest.UsageError(f"{OPTION} {named}: relation {adapter.relation!r} is not served; write one of {', '.join(get_args(Relation))}")
+    if isinstance(adapter, StatesCurrency) and adapter.counted_in not in get_args(CountedIn):
+        instead = f"write one of {', '.join(get_args(CountedIn))}, or leave it out"
+        raise pytest.UsageError(f"{OPTION} {named}: counted_in {adapter.counted_in!r} is not served; {instead}")
     return adapter
 
 

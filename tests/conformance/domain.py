@@ -14,7 +14,7 @@ from conformance.measures import RUNS, is_split, is_within, outcome, workplace
 from conformance.rules import guards
 from conformance.sources import Real
 from conformance.spies import Watch, watched
-from conformance.subject import CannotBeAsked, KeepsBudget, Subject, SwapsNoise, WatchesReads, able
+from conformance.subject import CannotBeAsked, KeepsBudget, StatesCurrency, Subject, SwapsNoise, WatchesReads, able
 from conformance.tables import (
     CALM,
     CLOSED,
@@ -99,10 +99,10 @@ def attempt(subject: Subject, rows: pd.DataFrame, schema: Schema) -> None:
 
 @guards("C3", KINDS)
 def all_that_is_drawn_costs_no_more_than_was_asked_for(subject: Subject, schema: Schema) -> None:
-    source = Real()
+    source, counted_in = Real(), able(subject, StatesCurrency).counted_in
     able(subject, SwapsNoise).fit_with(source, crowd(schema), schema, EPSILON, DELTA)
     assert source.draws, "no noise was drawn at all"
-    assert is_within(source.draws, EPSILON, DELTA), f"the noise drawn does not buy ({EPSILON}, {DELTA})"
+    assert is_within(source.draws, counted_in, EPSILON, DELTA), f"the noise drawn does not buy ({EPSILON}, {DELTA}) in {counted_in}"
 
 
 @guards("C3", KINDS)

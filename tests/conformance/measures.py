@@ -17,7 +17,7 @@ from scipy.stats import hypergeom, norm
 
 from conformance.rules import FALSE_ALARM
 from conformance.sources import Deaf, Draw
-from conformance.subject import Answer, Saves, Subject, SwapsNoise, able
+from conformance.subject import Answer, CountedIn, Saves, Subject, SwapsNoise, able
 from conformance.tables import DELTA, EPSILON, more
 from dpsynth.schema import Schema
 
@@ -47,18 +47,17 @@ def delta_of_rho(epsilon: float, rho: float) -> float:
     return float(np.exp(minimize_scalar(log_delta, bounds=(-10, 25), method="bounded", options={"xatol": 1e-9}).fun))
 
 
-def is_within(draws: Iterable[Draw], epsilon: float, delta: float) -> bool:
-    """Whether all that was drawn is (epsilon, delta)-DP, by Gaussian DP or by zCDP, for the sensitivities that were charged."""
-    mu_squared = rho = 0.0
-    for draw in draws:
-        if draw.kind == "choice":
-            bounded_range = 2 * draw.sensitivity / draw.scale
-            mu_squared += (-2 * norm.ppf(1 / (1 + np.exp(bounded_range / 2)))) ** 2
-            rho += bounded_range**2 / 8
-        elif draw.kind == "counts":
-            mu_squared += (draw.sensitivity / draw.scale) ** 2
-            rho += (draw.sensitivity / draw.scale) ** 2 / 2
-    return mu_squared <= largest_mu(epsilon, delta) ** 2 * SLACK or delta_of_rho(epsilon, rho) <= delta * SLACK
+def is_within(draws: Iterable[Draw], counted_in: CountedIn, epsilon: float, delta: float) -> bool:
+    """Whether all that was drawn is (epsilon, delta)-DP, for the sensitivities that were charged, in the one currency that it is counted in.
+
+    The better of the two would not do: a generator whose answers choose between them keeps to neither, though each of its runs keeps to one.
+    """
+    ratios = {kind: [d.sensitivity / d.scale for d in draws if d.kind == kind] for kind in ("counts", "choice")}
+    if counted_in == "zcdp":
+        rho = sum(ratio**2 / 2 for kind in ratios for ratio in ratios[kind])  # a choice's bounded range b is twice its ratio, and costs b^2 / 8
+        return delta_of_rho(epsilon, rho) <= delta * SLACK
+    mu_squared = sum(ratio**2 for ratio in ratios["counts"]) + sum((-2 * norm.ppf(1 / (1 + np.exp(ratio)))) ** 2 for ratio in ratios["choice"])
+    return bool(mu_squared <= largest_mu(epsilon, delta) ** 2 * SLACK)
 
 
 def outcome(subject: Subject, rows: pd.DataFrame, schema: Schema) -> tuple[list[Any], ...]:

@@ -25,7 +25,7 @@ from attacks.verdict import decide
 from conformance.rules import TRAINING
 from conformance.sources import Real, Source
 from conformance.spies import Watch
-from conformance.subject import Answer, Finding, Plan, Subject, Training
+from conformance.subject import Answer, CountedIn, Finding, Plan, Subject, Training
 from dpsynth.privacy import GDP, ZCDP, Currency, Ledger, PrivateTable
 from dpsynth.privacy.noise import SystemNoise
 from dpsynth.privacy.table import single_use
@@ -71,6 +71,10 @@ class Ours:
     def name(self) -> str:
         options = ", ".join(f"{option}={value!r}" for option, value in self.chosen)
         return f"{self.generator}({options})" + ("" if self.currency is GDP else f" in {self.currency.name}")
+
+    @property
+    def counted_in(self) -> CountedIn:
+        return "zcdp" if self.currency is ZCDP else "gdp"
 
     def make(self, epsilon: float, delta: float) -> Generator:
         return generator_named(self.generator)(epsilon, delta, **dict(self.chosen))

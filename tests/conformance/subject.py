@@ -23,6 +23,7 @@ from dpsynth.schema import Schema
 
 Numbers = npt.NDArray[Any]
 Relation = Literal["add/remove", "replace-one"]
+CountedIn = Literal["gdp", "zcdp"]
 Finding = Literal["clean", "leak", "weak", "blind"]
 
 
@@ -53,6 +54,13 @@ class SwapsNoise(Protocol):
     """Its noise can come from the test."""
 
     def fit_with(self, source: Source, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Sampler: ...
+
+
+@runtime_checkable
+class StatesCurrency(Protocol):
+    """It adds up what its draws cost in one currency, whatever they tell it: squares of mu (`gdp`) or rho (`zcdp`)."""
+
+    counted_in: CountedIn
 
 
 @runtime_checkable
@@ -198,6 +206,7 @@ class Teaches(Protocol):
 
 LACKS = {
     SwapsNoise: "its noise cannot be swapped for a test's",
+    StatesCurrency: "it does not say in what currency its draws are added up",
     WatchesReads: "it does not say when a measurement is paid for",
     TellsAnswers: "its noisy answers cannot be read",
     Stamps: "it does not say whether a model is private",

@@ -77,6 +77,7 @@ def test_a_fault_in_it_fails_the_run(right: str, wrong: str, rule: str, tmp_path
         ("adapter = 5", "not a Subject"),
         (ADAPTER.replace("adapter = Adapter()", "adapter = Adapter"), "an object (not a class)"),
         (ADAPTER.replace("add/remove", "any"), "write one of add/remove, replace-one"),
+        (f'{ADAPTER}adapter.counted_in = "rdp"\n', "write one of gdp, zcdp, or leave it out"),
         ("import no_such_module", "No module named 'no_such_module'"),
     ],
 )

@@ -19,7 +19,7 @@ import pandas as pd
 
 from conformance.sources import Real, Source
 from conformance.spies import Watch
-from conformance.subject import Answer, Finding, Numbers, Plan, Relation, Teaching, Training
+from conformance.subject import Answer, CountedIn, Finding, Numbers, Plan, Relation, Teaching, Training
 from dpsynth.privacy import gdp
 from dpsynth.schema import Column, Schema
 from dpsynth.schema.cells import read_categories, read_numbers, read_text
@@ -120,6 +120,7 @@ class Toy:
     again: int = 1
     name: str = "toy"
     relation: Relation = "add/remove"
+    counted_in: CountedIn = "gdp"
 
     def fit(self, rows: pd.DataFrame, schema: Schema, epsilon: float, delta: float) -> Model:
         return self.fit_with(Real(), rows, schema, epsilon, delta, private=True)

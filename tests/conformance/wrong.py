@@ -22,7 +22,7 @@ import pandas as pd
 from conformance.sources import Real, Source
 from conformance.subject import Finding, Numbers, Plan, Subject
 from conformance.toy import Axis, Histogram, Meter, Model, Purse, School, Toy, Trainee, _People, price
-from dpsynth.privacy import gdp
+from dpsynth.privacy import gdp, zcdp
 from dpsynth.schema import Column, PrivacyUnit, Schema
 from dpsynth.schema.cells import read_numbers, read_text
 
@@ -189,6 +189,24 @@ class StopsTooLate(Toy):
             extra.append(self.histogram(meter, people, model.histograms[0].axis, step))
             later -= step
         return Model((*model.histograms, *extra))
+
+
+@breaks("C9")
+class SwitchesFilter(Toy):
+    """Where a first answer is large a choice comes after, within zCDP, in which choices cost less; where it is small counts come after, within
+    Gaussian DP, which has room for more of them. Each run keeps to one of the two, all runs together to neither."""
+
+    def measured(self, meter: Meter, rows: pd.DataFrame, schema: Schema, delta: float) -> Model:
+        whole, meter.left = meter.left, meter.left / 5
+        model = super().measured(meter, rows, schema, delta)
+        people, first = _People(self, rows, schema), model.histograms[0]
+        if first.counts.sum() <= 0:
+            meter.left = whole * 4 / 5
+            return Model((*model.histograms, self.histogram(meter, people, first.axis, meter.left)))
+        axes = [h.axis for h in model.histograms[: len(schema.synthesised)]]
+        scale = 2 * people.most_rows / zcdp.selection_epsilon(whole * 3 / 5 / 2)
+        meter.paid(0.0, lambda: meter.source.choice(self.scores(people, axes), scale, people.most_rows))
+        return model
 
 
 @breaks("C10")

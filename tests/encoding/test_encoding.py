@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dpsynth.encoding import Codec, Decoder, needs_events, public_attribute, released_attributes
@@ -61,6 +61,7 @@ def _only_empty_bins(attribute: Any, codes: np.ndarray, again: np.ndarray) -> bo
 
 
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.text(), st.none(), st.booleans()), max_size=30), st.sampled_from(NUMBERS))
+@example(cells=[1.0, 2.0], entry=number(0, 80))  # chance alone misses bounds read off the rows one time in ten
 @settings(deadline=None, max_examples=150)
 def test_encoding_is_total_and_row_by_row(cells: list[Any], entry: dict[str, Any]) -> None:
     attribute = public_attribute(schema_of(a=entry).column("a"))

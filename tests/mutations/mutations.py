@@ -101,6 +101,13 @@ ACCOUNTING = (
         ("privacy/test_currency.py::test_a_million_tiny_charges_are_no_less_than_the_truth_and_hardly_more[gdp]",),
     ),
     Mutation(
+        "selection charged a thousandth less than one answer tells",
+        "privacy/gdp.py",
+        "return exact * (1 + SAFETY)",
+        "return exact * (1 - 1e-3)",
+        ("privacy/test_gdp.py::test_dp_accounting_composes_selections_to_no_more[0.3-1]",),
+    ),
+    Mutation(
         "selection's range taken from a looser inverse",
         "privacy/gdp.py",
         "return exact * (1 - 3 * SAFETY)",
@@ -231,6 +238,13 @@ SENSITIVITY = (
         (f"{LAW}[choice between cliques]",),
     ),
     Mutation("a choice twice as sharp", "privacy/table.py", "scale = 2 * self.sens", "scale = self.sens", (f"{LAW}[choice between cliques]",)),
+    Mutation(
+        "a choice sharper by a rounding",
+        "privacy/table.py",
+        "scale = math.nextafter(scale, math.inf)",
+        "scale = float(scale)",
+        ("privacy/test_currency.py::test_a_choice_is_no_sharper_than_is_charged_to_the_last_bit[zcdp]",),
+    ),
     Mutation(
         "weights not bounded",
         "privacy/table.py",
@@ -547,6 +561,20 @@ TRAINING = (
         "exact + sigma * normal.numpy()",
         "exact + sigma / 2 * normal.numpy()",
         (f"{TRAINED}::test_batches_are_poisson_and_noise_is_normal_by_system_entropy",),
+    ),
+    Mutation(
+        "noise of one norm, whatever the clip",
+        "privacy/table.py",
+        "self._noise.add_gaussian(exact, plan.sigma * clip)",
+        "self._noise.add_gaussian(exact, plan.sigma)",
+        (f"{TRAINED}::test_noise_is_of_the_plans_sigma_in_clipping_norms_and_batches_of_its_rate[2.0]",),
+    ),
+    Mutation(
+        "batches of twice the plan's rate",
+        "privacy/table.py",
+        "self._noise.include(len(units.ends), plan.rate)",
+        "self._noise.include(len(units.ends), 2 * plan.rate)",
+        (f"{TRAINED}::test_noise_is_of_the_plans_sigma_in_clipping_norms_and_batches_of_its_rate[2.0]",),
     ),
     Mutation(
         "batches of one size",

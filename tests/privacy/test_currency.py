@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_samples import OPEN, PERSON, listed, schema_of
+from kernel_samples import OPEN, PERSON, Silent, listed, schema_of
 from mpmath import erfinv, exp, mp, mpf, tanh
 
 from dpsynth.errors import BudgetExceeded
@@ -147,6 +148,27 @@ def test_each_question_costs_what_zcdp_says() -> None:
     before = table.spent
     table.select([[A]], [pd.Series([0, 0, 0]).to_numpy()], [1], [0], 0.25)
     assert (table.spent - before).amount == pytest.approx(0.25)
+
+
+@each_currency
+def test_a_choice_is_no_sharper_than_is_charged_to_the_last_bit(currency: Currency) -> None:
+    """Its bounded range is 2 w m / scale, in more digits than a scale has."""
+    schema = schema_of({"id": {"type": "id"}, "a": listed("x", "y")}, PERSON)
+    frame = pd.DataFrame({"id": ["1"], "a": ["x"]})
+    scales: list[float] = []
+
+    class Noting(Silent):
+        def choose(self, scores: np.ndarray, scale: float) -> int:
+            scales.append(scale)
+            return 0
+
+    for step in range(60):
+        table = PrivateTable(frame, schema, lambda request: Cost(2**103, 0, currency), "x", noise=Noting())
+        table.grant(Request(1.0, 1e-6, False, "test"))
+        table.select([[A]], [np.zeros(3, int)], [step + 1], [0], 1.1**-step)
+        charged = mpf(table.spent.amount_ticks) * mpf(TICK.numerator) / TICK.denominator
+        assert true_selection(currency, mpf(2 * (step + 1) * 3) / mpf(scales[-1])) <= charged
+    assert len(scales) == 60
 
 
 def test_ledgers_of_two_currencies_refuse_each_others_grants(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -203,6 +203,17 @@ def test_diffprivlib_composes_pure_selections_to_no_less() -> None:
         assert ours > theirs / 20
 
 
+@pytest.mark.parametrize(("epsilon", "count"), [(0.02, 50), (0.1, 10), (0.005, 200), (0.3, 1), (2.0, 1), (1.0, 7)])
+def test_dp_accounting_composes_selections_to_no_more(epsilon: float, count: int) -> None:
+    """A randomised response of e / 2 is a selection of bounded range e: what k of them tell, our curve has to admit."""
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    one = pld.from_randomized_response(2 / (1 + math.exp(epsilon / 2)), 2, pessimistic_estimate=False, value_discretization_interval=1e-5)
+    theirs, mu = one.self_compose(count), gdp.selection_mu(epsilon) * math.sqrt(count)
+    for asked in (0.0, *(epsilon * math.sqrt(count) * share for share in (0.1, 0.3, 1.0))):
+        assert theirs.get_delta_for_epsilon(asked) <= gdp.delta_of(asked, mu)
+
+
 @pytest.mark.parametrize("rho", [1e-4, 0.01, 0.3, 2.0])
 def test_dp_accounting_on_zcdp_finds_no_less_and_little_more(rho: float) -> None:
     """Their accountant looks at the orders it is given: ours is the least over all, so theirs is above ours, by the grid's coarseness."""

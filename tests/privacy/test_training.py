@@ -313,8 +313,10 @@ class Seen:
         self.batches = batches
         self.exact: list[Any] = []
         self.sigmas: list[float] = []
+        self.rates: list[float] = []
 
     def include(self, units: int, rate: float) -> Any:
+        self.rates.append(rate)
         return np.arange(units) if self.batches is None else np.array(self.batches[len(self.exact)], dtype=np.int64)
 
     def seed(self) -> int:
@@ -363,6 +365,14 @@ def test_gradients_are_over_the_declared_batch_whatever_was_drawn_and_an_empty_b
     assert not noise.exact[1].any() and noise.exact[0].any()
     for exact, gradient in zip(noise.exact, left, strict=True):
         np.testing.assert_allclose(gradient, exact / (0.3 * 50), rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [0.25, 2.0])
+def test_noise_is_of_the_plans_sigma_in_clipping_norms_and_batches_of_its_rate(clip: float) -> None:
+    noise = Seen()
+    taken = len(list(run(table_of(noise=noise), *made("rows"), clip=clip)))
+    assert taken == len(noise.sigmas) == PLAN.steps
+    assert set(noise.sigmas) == {PLAN.sigma * clip} and set(noise.rates) == {PLAN.rate}
 
 
 @pytest.mark.parametrize("count", ["rows", "units"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,7 +12,17 @@ from release_samples import certificate
 from dpsynth.errors import VerificationFailed
 from dpsynth.privacy import ZCDP
 from dpsynth.privacy.gdp import mu_of
-from dpsynth.releasing.certificate import MEANING, PUBLICATION, Certificate, PolicyCopy, Signature, signatures_from_bytes, signatures_to_bytes
+from dpsynth.releasing.certificate import (
+    LIMITS,
+    MEANING,
+    PUBLICATION,
+    TRAINED,
+    Certificate,
+    PolicyCopy,
+    Signature,
+    signatures_from_bytes,
+    signatures_to_bytes,
+)
 
 CERTIFICATE = certificate()
 
@@ -39,6 +50,7 @@ def test_it_says_what_it_must() -> None:
     assert document["relation"] == "add/remove one unit"
     assert document["verdict"] == "PASS"
     assert PUBLICATION in document["limits"]
+    assert any("the custodian" in said and "is trusted" in said for said in document["limits"])
     assert document["ledger"] == {"id": "L1", "dataset": "clinic", "epsilon": 3.0, "delta": 1e-6, "head": "5f" * 32}
 
 
@@ -142,6 +154,14 @@ def test_a_certificate_in_zcdp_is_reckoned_in_zcdp() -> None:
     more = replace(whole, amount=charge * 1.02, events=(replace(spent, amount=charge * 1.02),))
     assert len([f for f in more.faults() if "2 rho" in f or "ledger's whole" in f]) == 2
     assert list(replace(more, currency="gdp").faults()) == []
+
+
+def test_a_certificate_of_before_is_read_though_its_sentences_on_limits_are_others_now() -> None:
+    """One that was given when a release that trains did not say against whom, and none said whom it trusts."""
+    content = Path(__file__).with_name("certificate_of_before.json").read_bytes()
+    read = Certificate.from_bytes(content)
+    assert list(read.faults()) == []
+    assert read.limits[0] == PUBLICATION and not {*LIMITS, TRAINED} <= {*read.limits}
 
 
 def test_a_certificate_of_another_format_is_for_another_version() -> None:

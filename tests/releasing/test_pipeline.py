@@ -19,6 +19,7 @@ from dpsynth.errors import BadInput, BudgetExceeded
 from dpsynth.privacy import GDP, Cost, Ledger, Request
 from dpsynth.privacy.noise import SystemNoise
 from dpsynth.releasing import gate, papers, pipeline
+from dpsynth.releasing.certificate import ANOTHER
 from dpsynth.releasing.pipeline import STEPS, resume
 from dpsynth.releasing.run import Run
 from dpsynth.schema import Schema
@@ -214,6 +215,18 @@ def test_internal_policy_never_publishes(survey: tuple[pd.DataFrame, Schema], fi
     outcome = dpsynth.release(survey[0].iloc[:200], survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / "out", policy="internal")
     assert outcome.verdict == "PASS" and outcome.bundle is None and not (tmp_path / "out" / "public").exists()
     assert (tmp_path / "out" / "custodian" / "report.html").exists()
+
+
+def test_a_release_from_a_second_ledger_says_that_there_may_be_two(
+    survey: tuple[pd.DataFrame, Schema], fixed: dict[str, Any], tmp_path: Path
+) -> None:
+    """Not why: a reason may name what is nobody's business."""
+    for name, another in (("first", ""), ("second", "the board wants dr. Grey's trial")):
+        ledger = Ledger.create(tmp_path / f"{name}.db", "nhanes_demo", 1.0, 1e-9, another=another)
+        outcome = dpsynth.release(survey[0].iloc[:200], survey[1], ledger, epsilon=0.1, delta=DELTA, out=tmp_path / name)
+        public = {p.name: p.read_bytes() for p in (outcome.out / "public").iterdir()}
+        assert (ANOTHER in json.loads(public["certificate.json"])["limits"]) == (ANOTHER.encode() in public["report.html"]) == bool(another)
+        assert not any(b"Grey" in content for content in public.values())
 
 
 def test_resume_wants_a_runs_folder(tmp_path: Path) -> None:

@@ -42,9 +42,14 @@ def test_a_lost_ledger_is_a_spent_one(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "a lost ledger is a spent one" in create(capsys, tmp_path / "a.db", "people")["error"]
 
 
-def test_a_ledger_made_for_a_reason_claims_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert create(capsys, tmp_path / "a.db", "people", "--another", "a trial")["exit"] == 0
-    assert create(capsys, tmp_path / "b.db", "people")["exit"] == 0
+def test_a_ledger_made_for_a_reason_claims_what_nobody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tmp_path / "a.db"
+    assert create(capsys, tmp_path / "no folder" / "a.db", "people", "--another", "a trial")["exit"] == 2
+    for path in (first, tmp_path / "b.db"):
+        assert create(capsys, path, "people", "--another", "a trial")["exit"] == 0
+    assert create(capsys, first, "people", "--another", "a trial")["exit"] == 2, "it is there"
+    refused = create(capsys, tmp_path / "c.db", "people")
+    assert refused["exit"] == 2 and refused["error"].startswith(f"people: has a ledger already: {first};")
 
 
 @pytest.mark.parametrize("words", [("--epsilon", "nan"), ("--currency", "rdp"), ()])

@@ -14,7 +14,7 @@ from release_samples import ACCURACY, POLICY, certificate, released_schema, rows
 
 from dpsynth.cli import main
 from dpsynth.releasing.bundle import PublicContents, write_public
-from dpsynth.releasing.certificate import Bounding
+from dpsynth.releasing.certificate import ANOTHER, LIMITS, Bounding
 from dpsynth.releasing.key import KeyStore
 from dpsynth.releasing.papers import _released_schema
 from dpsynth.releasing.registry import Publisher, entry, to_text
@@ -103,6 +103,21 @@ def test_a_row_unit_and_the_other_currency_are_said_as_they_are() -> None:
     assert "one row, which is one visit" in made["privacy_loss"]["privacy_unit_details"]
     assert "zero-concentrated" in made["implementation"]["composition"]
     assert "data_product_sector" not in made["basic"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "power"), [("measurement", "unbounded computing power."), ("train", "computing power that does not tell from chance")]
+)
+def test_an_adversary_of_a_release_that_trains_is_bounded(kind: str, power: str) -> None:
+    held = replace(certificate(), events=tuple(replace(e, kind=kind) for e in certificate().events))
+    assert f"may have {power}" in entry(held, in_a_bundle(), HOSPITAL)["deployment"]["deployment_model"]["trust_assumptions"]
+
+
+@pytest.mark.parametrize("another", [(), (ANOTHER,)])
+def test_a_ledgers_total_is_of_what_is_released_through_it(another: tuple[str, ...]) -> None:
+    made = entry(replace(certificate(), limits=(*LIMITS, *another)), in_a_bundle(), HOSPITAL)["deployment"]["privacy_loss"]
+    assert "through its ledger, L1, is together (3, 1e-06)" in made["privacy_parameters_details"]
+    assert made["privacy_parameters_details"].count(ANOTHER) == len(another)
 
 
 def test_what_the_registry_would_not_take_is_named_all_at_once() -> None:

@@ -121,6 +121,7 @@ def test_public_page_says_what_it_must() -> None:
         certificate().statement,
         MEANING,
         *certificate().limits,
+        "all that may ever be spent on these people through it",
         "dpsynth verify",
         certificate().id,
         "sex \N{MULTIPLICATION SIGN} level",
