@@ -16,7 +16,7 @@ import pytest
 import dpsynth
 from dpsynth.cli import main
 from dpsynth.errors import BadInput, VerificationFailed
-from dpsynth.privacy import Ledger, Request, chain
+from dpsynth.privacy import GDP, Ledger, Request, chain
 from dpsynth.releasing import gate
 from dpsynth.releasing.key import KeyStore
 from dpsynth.releasing.verify import require_history
@@ -118,14 +118,15 @@ def cut(path: Path) -> None:
 
 
 def rewritten(path: Path) -> None:
-    """Halve what the first grant charged, and rewrite every hash after it, salts and all: a sound chain of another history."""
+    """Let the first grant be one of half its epsilon, and rewrite every hash after it, salts and all: a sound chain of another history."""
     rows, previous, statements = [], "", []
     with closing(sqlite3.connect(path)) as connection:
         rows = [chain.Row._make(r) for r in connection.execute("SELECT seq, at, kind, body, salt, previous, hash FROM event ORDER BY seq")]
     for row in rows:
         body = json.loads(row.text)
         if row.seq == 2:
-            body["amount_ticks"] //= 2
+            less = Request(body["epsilon"] / 2, body["delta"], False, "")
+            body |= {"epsilon": less.epsilon, "amount_ticks": less.cost_in(GDP).amount_ticks}
         text = json.dumps(body, sort_keys=True)
         digest = chain._hash(row.seq, row.at, row.kind, text, row.salt, previous)
         statements.append(f"UPDATE event SET body = '{text}', previous = '{previous}', hash = '{digest}' WHERE seq = {row.seq}")
