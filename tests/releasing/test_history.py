@@ -77,6 +77,33 @@ def test_a_release_leaves_its_whole_history(ledger: Ledger, tmp_path: Path) -> N
     assert certificate_of(tmp_path / "out")["ledger"]["head"] == ledger.events()[-1].hash
 
 
+def test_what_a_resumed_release_ended_under_is_the_code_that_was_at_work(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(BaseException):
+        pass
+
+    def until(step: str) -> Callable[[str], None]:
+        def stop(said: str) -> None:
+            if said == step:
+                raise Stop
+
+        return stop
+
+    out, code = tmp_path / "out", "dpsynth.releasing.audited.code_hash"
+    monkeypatch.setattr(code, lambda: "at the charge")
+    with pytest.raises(Stop):
+        dpsynth.release(FRAME, SCHEMA, ledger, epsilon=EPSILON, delta=DELTA, out=out, generator="independent", progress=until("fit"))
+    monkeypatch.setattr(code, lambda: "at the fit")
+    with pytest.raises(Stop):
+        dpsynth.resume(out, FRAME, until("attack"))
+    monkeypatch.setattr(code, lambda: "at the verdict")
+    dpsynth.resume(out, FRAME)
+    assert {e.kind: e.body["code"] for e in ledger.events() if "code" in e.body} == {
+        "grant": "at the charge",
+        "fitted": "at the fit",
+        "verdict": "at the verdict",
+    }
+
+
 def test_a_resumed_release_writes_nothing_twice(ledger: Ledger, tmp_path: Path) -> None:
     released(ledger, tmp_path / "out")
     events = ledger.events()
