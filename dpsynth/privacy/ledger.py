@@ -379,7 +379,7 @@ def _require_shares(events: Sequence[Event], attempt: Attempt | None) -> None:
 def _refusal(ledger: Ledger, events: Sequence[Event], request: Request, left: Cost) -> str | None:
     if history.blocked_in_a_row(events) >= BLOCKED_IN_A_ROW:
         return (
-            f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases in a row; "
+            f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases without a PASS under their own policy; "
             f'look at their reports, then: dpsynth ledger reopen {ledger.where} --reason "..."'
         )
     if request.delta > ledger.delta:
