@@ -125,15 +125,17 @@ def ledger_verify(words: Namespace) -> Reply:
     except VerificationFailed as error:
         raise VerificationFailed(f"{where}: {error}; restore it from a backup") from None
     ledger, keys = Ledger.open(words.path), KeyStore.default()
-    for fault in Seen.default().faults(ledger):
+    seen = Seen.default()
+    for fault in seen.faults(ledger):
         raise VerificationFailed(str(fault))
     certificates = [require_history(ledger, Path(given), keys).id for given in words.certificate]
-    lines = [f"{where}: the chain of events is whole; its head is {head}"]
+    lines = [f"{where}: the chain of events is whole, and each grant charges what its epsilon and delta are worth; its head is {head}"]
+    if not ledger.shows_secrets:
+        lines.append("its secrets are not this role's to read, so whether they are the ones that it was made with was not checked")
     lines += [f"{where}: its history is the one that certificate {given} was given on" for given in certificates]
     if not certificates:
-        lines.append(
-            "it holds all that this desk has seen in it; what others saw only a certificate shows: --certificate FILE, the last bundle released"
-        )
+        known = "it holds all that this desk remembers of it" if seen.memory(ledger) else "this desk remembers nothing of it"
+        lines.append(f"{known}; what others saw only a certificate shows: --certificate FILE, the last bundle released")
     return Reply(lines, {"head": head, "certificates": certificates})
 
 

@@ -2,9 +2,9 @@
 
 Statement. An answer is on the medium, and its digest with whoever keeps the budget, before the caller sees it. Replaying it is
 post-processing. A step that was told is never answered anew, though the journal were lost or its folder copied: the keeper knows
-the step. Of two processes that tell one step different answers the second is refused; so a step whose answer is always the same is
-told under a token (`table.py`). An answer that was drawn but not told when the process died was seen by nobody, so another one costs
-nothing more.
+the step. (A keeper that was itself set back is found by who remembers more of it: `releasing/seen.py`.) Of two processes that tell one
+step different answers the second is refused; so a step whose answer is always the same is told under a token (`table.py`). An answer that
+was drawn but not told when the process died was seen by nobody, so another one costs nothing more.
 """
 
 from __future__ import annotations

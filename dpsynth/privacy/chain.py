@@ -16,7 +16,7 @@ key, whoever may read the events can check them, an auditor of the team too, and
 
 What is not found. Who holds the store and rewrites all of it from some event on, or puts back an older copy, is found only by
 who remembers a later hash: a certificate given after that event, or the desk that charged after it (`releasing/seen.py`). If there is
-neither, it is not found.
+neither, it is not found. Nor does the chain say that what was appended is true: of grants that is looked at when they are read (`history.py`).
 """
 
 from __future__ import annotations

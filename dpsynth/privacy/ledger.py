@@ -1,4 +1,4 @@
-"""The ledger: all that may ever be spent on one population, on the medium, charged before rows are touched.
+"""The ledger: all that may be spent through it on one population, on the medium, charged before rows are touched.
 
 Statement. The sum of all grants never exceeds the capacity fixed at creation, whatever the processes and machines do that share the
 ledger: a grant is checked and written in one transaction, alone on the ledger and on the medium before it returns (`file_store.py`,
@@ -9,9 +9,15 @@ History. Everything that happens is an event in a chain (`chain.py`, which says 
     created     the population, its budget and currency, a hash of each secret; why, if it was made although the population had a ledger
     grant       what was charged: release, unit, budget, ticks, code version; of a release also its attempt, policy, shares, audited code
     version     which version of the table a release read, by a keyed fingerprint; written after the charge, refuses nothing
-    fitted      a release was told its last answer, and a digest of all
-    verdict     the gate's; an attempt is a release, however often its verdict changed as evidence came in
+    fitted      a release was told its last answer, and a digest of all; the code that it ended under, which may be another where it was resumed
+    verdict     the gate's, and the code that gave it; an attempt is a release, however often its verdict changed as evidence came in
     reopened    a person let releases go on after three blocked ones, and why
+
+An event that is in the chain was not changed; that it is true, the chain does not say. Grants are therefore counted anew whenever a
+ledger is read (`history.py`): who may append to it can spend, and can not refund.
+
+Closing. After three blocked releases without a PASS under their own policy no further one is charged until a person reopens the ledger. It is
+a brake on trying until something passes, no guarantee: those charged before it closed go on to their verdicts, when resumed too.
 
 Population. A ledger serves every table whose schema has its name: tables that share people share a population, hence a `name`, a ledger
 and a split key, and differ in `title`. A person's charges then add up over all of them, and a control of one is a control in
@@ -25,6 +31,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,13 +126,18 @@ class Ledger:
 
     @staticmethod
     def verify(path: str | Path) -> str:
-        """Check store and chain; the hash of the last event.
+        """Check store, chain, grants and, where this role may read them, secrets; the hash of the last event.
 
         Raises:
             BadInput: it is missing or out of reach, or a ledger of another version.
-            VerificationFailed: saying which event is wrong.
+            VerificationFailed: saying which event is wrong, or which secret.
         """
-        return _read(store_at(path))[-1].hash
+        store = store_at(path)
+        with store.reading() as session:
+            events = _history(store, session)
+            for name in SECRETS if session.shows_secrets() else ():
+                _secret(session, events, name)
+            return events[-1].hash
 
     @property
     def path(self) -> Path:
@@ -151,6 +163,12 @@ class Ledger:
         return self.capacity - self.spent
 
     @property
+    def shows_secrets(self) -> bool:
+        """Whether whoever opened it may read its secrets; an auditor of a team may not."""
+        with self.store.reading() as session:
+            return session.shows_secrets()
+
+    @property
     def split_key(self) -> bytes:
         """The secret that decides each unit's side of a split, fixed for the population."""
         return self._secret("split")
@@ -163,10 +181,10 @@ class Ledger:
     def _secret(self, name: str) -> bytes:
         """Raises `BadInput` if it is not the one that the ledger was made with."""
         with self.store.reading() as session:
-            value = session.secret(name)
-            if _mark(value) != self._sound(session)[0].body["secrets"][name]:
-                raise _unsound(self.store, VerificationFailed(f"its secret {name!r} was changed or dropped"))
-            return value
+            try:
+                return _secret(session, self._sound(session), name)
+            except VerificationFailed as error:
+                raise _unsound(self.store, error) from None
 
     def _sound(self, session: Session) -> list[Event]:
         """All events of this very ledger. Raises `BadInput` if they are not sound, or another ledger was put in its place."""
@@ -263,15 +281,23 @@ class Ledger:
 
         return PrivateTable(fetched, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key)
 
-    def resumable_table(self, rows: Callable[[], pd.DataFrame], schema: Schema, release: str, journal: Path) -> PrivateTable:
+    def resumable_table(
+        self,
+        rows: Callable[[], pd.DataFrame],
+        schema: Schema,
+        release: str,
+        journal: Path,
+        followed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> PrivateTable:
         """The same for a release that may be killed: charged once, each step told once, its answers kept in `journal`.
 
-        `rows` are a part of the table, so who fetches the whole says which version it `saw`.
+        `rows` are a part of the table, so who fetches the whole says which version it `saw`. Each new step is written to the ledger inside
+        `followed()`, and returned after it has ended: whoever remembers the ledger elsewhere does so there.
         """
         from dpsynth.privacy.table import PrivateTable
 
         require_population(self, schema)
-        answers = Answers(journal, _Told(self, release))
+        answers = Answers(journal, _Told(self, release, followed))
         return PrivateTable(rows, schema, lambda request: self.grant(request, release).cost, "ledgered", key=self.split_key, answers=answers)
 
     def saw(self, release: str, frame: pd.DataFrame, schema: Schema) -> None:
@@ -284,13 +310,21 @@ class Ledger:
                 marks = [*dict.fromkeys(v["fingerprint"] for v in versions), mark]
                 _append(session, events, "version", {"release": release, "version": marks.index(mark) + 1, "fingerprint": mark})
 
-    def fitted(self, release: str) -> None:
-        """Write down, once, that a release was told its last answer; the digest of all answers told to it is in the chain from then on."""
+    def fitted(self, release: str, code: str = "") -> None:
+        """Write down, once, that a release was told its last answer, under which `code` if that is given; the digest of all answers told to
+        it is in the chain from then on."""
         with self.store.writing() as session:
             events = self._sound(session)
             if not any(e.kind == "fitted" and e.body["release"] == release for e in events):
                 told = session.told(release, EVERY_STEP)
-                _append(session, events, "fitted", {"release": release, "steps": len(told), "told": _digest(told)})
+                body = {"release": release, "steps": len(told), "told": _digest(told)}
+                _append(session, events, "fitted", body | ({"code": code} if code else {}))
+
+    def told(self, release: str, steps: range = EVERY_STEP) -> tuple[int, str]:
+        """How many of these `steps` a release was told, and the digest of all those, as `fitted` has it."""
+        with self.store.reading() as session:
+            told = session.told(release, steps)
+        return len(told), _digest(told)
 
 
 @dataclass(frozen=True)
@@ -299,13 +333,16 @@ class _Told:
 
     ledger: Ledger
     release: str
+    followed: Callable[[], AbstractContextManager[None]]
 
     def told(self, step: int) -> str | None:
         with self.ledger.store.reading() as session:
             return self._digest(session, step)
 
     def tell(self, step: int, digest: str) -> None:
-        with self.ledger.store.writing() as session:
+        if self.told(step) == digest:
+            return
+        with self.followed(), self.ledger.store.writing() as session:
             known = self._digest(session, step)
             if known is None:
                 session.tell(self.release, step, digest)
@@ -342,7 +379,7 @@ def _require_shares(events: Sequence[Event], attempt: Attempt | None) -> None:
 def _refusal(ledger: Ledger, events: Sequence[Event], request: Request, left: Cost) -> str | None:
     if history.blocked_in_a_row(events) >= BLOCKED_IN_A_ROW:
         return (
-            f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases in a row; "
+            f"{ledger.where}: closed after {BLOCKED_IN_A_ROW} blocked releases without a PASS under their own policy; "
             f'look at their reports, then: dpsynth ledger reopen {ledger.where} --reason "..."'
         )
     if request.delta > ledger.delta:
@@ -387,7 +424,7 @@ def _read(store: Store) -> list[Event]:
 
 
 def _history(store: Store, session: Session) -> list[Event]:
-    """All events, the chain checked, and the answers told to releases that were told all of theirs."""
+    """All events; checked are the chain, what grants charge, and the answers told to releases that were told all of theirs."""
     said = format_of(session.first())
     if said not in ("", FORMAT):
         raise BadInput(Fault(store.where, f"is a ledger of another version ({said})", "use it with the dpsynth that made it"))
@@ -397,7 +434,16 @@ def _history(store: Store, session: Session) -> list[Event]:
     for body in (e.body for e in events if e.kind == "fitted"):
         if _digest(session.told(body["release"], range(body["steps"]))) != body["told"]:
             raise VerificationFailed(f"answers told to release {body['release']} were changed or dropped")
+    history.require_grants(events)
     return events
+
+
+def _secret(session: Session, events: Sequence[Event], name: str) -> bytes:
+    """Raises `VerificationFailed` if it is not the one that the ledger was made with."""
+    value = session.secret(name)
+    if _mark(value) != events[0].body["secrets"][name]:
+        raise VerificationFailed(f"its secret {name!r} was changed or dropped")
+    return value
 
 
 def _mark(secret: bytes) -> str:

@@ -12,6 +12,13 @@ Roles. The role that creates the ledger owns it, and may drop the triggers. Memb
     GRANT INSERT ON dpsynth.event, dpsynth.told TO member;
     GRANT UPDATE (length) ON dpsynth.head TO member;
 
+What a member can append is not thereby true. A grant is counted anew whenever the ledger is read (`history.py`), so nobody refunds it, and
+who appends one that charges something else than its epsilon and delta, or any event that does not fit the chain, leaves a ledger that
+is refused from then on: to be undone by its owner, from a backup. What the ledger can not tell from its own writing is a re-opening, a
+verdict, a version, the end of a fit, a charge that nobody used, or a step marked as told: a member may write these, and so reopen a ledger that was
+closed, or keep a release from going on. They stay in the chain; who wrote them the server's own log knows (log_statement = mod), the ledger
+does not.
+
 An auditor needs SELECT on `dpsynth.event`, `dpsynth.told` and `dpsynth.head` only; the secrets (`dpsynth.secret`) stay with who releases.
 
 An address is libpq's, so the password is best left to ~/.pgpass or PGPASSWORD. To another machine the connection is encrypted, whatever
@@ -193,6 +200,9 @@ class _PostgresSession:
 
     def tell(self, release: str, step: int, digest: str) -> None:
         self.connection.execute("INSERT INTO dpsynth.told (release, step, digest) VALUES (%s, %s, %s)", (release, step, digest))
+
+    def shows_secrets(self) -> bool:
+        return self.connection.execute("SELECT has_table_privilege('dpsynth.secret', 'SELECT')").fetchone() == (True,)
 
     def secret(self, name: str) -> bytes:
         found = self.connection.execute("SELECT value FROM dpsynth.secret WHERE name = %s", (name,)).fetchone()

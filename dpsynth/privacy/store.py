@@ -50,6 +50,10 @@ class Session(Protocol):
 
     def tell(self, release: str, step: int, digest: str) -> None: ...
 
+    def shows_secrets(self) -> bool:
+        """Whether whoever asks may read them."""
+        ...
+
     def secret(self, name: str) -> bytes:
         """Empty if there is none."""
         ...

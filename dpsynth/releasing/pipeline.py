@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,10 +153,8 @@ class _Steps:
     def charge(self) -> None:
         """Take the whole request from the ledger, once. Raises `BadInput` if the run's policy is not the one that was charged for."""
         self.say("charge")
-        from dpsynth.releasing.audited import code_hash
-
-        attempt = Attempt(self.policy.hash, code_hash(), None if self.schema.unit.is_row else shares_of(self.policy))
-        with Seen.default().followed(self.ledger):
+        attempt = Attempt(self.policy.hash, self.code, None if self.schema.unit.is_row else shares_of(self.policy))
+        with self.followed():
             beside = [(request, self._beside) for request in self.requests[1:]]
             granted = self.ledger.grant(self.requests[0], self.release, attempt, *beside)
         if granted.body.get("policy") != attempt.policy:
@@ -169,6 +168,17 @@ class _Steps:
         self.gate(document)
         bundle = self.publish(document) if document["verdict"] == "PASS" and self.policy.publishes else None
         return Outcome(self.release, document["verdict"], tuple(document["reasons"]), self.run.out, bundle)
+
+    def followed(self) -> AbstractContextManager[None]:
+        """Inside it the release writes to the ledger; this desk remembers it."""
+        return Seen.default().followed(self.ledger, self.release, self._beside)
+
+    @cached_property
+    def code(self) -> str:
+        """The hash of the code that is at work now: not the one that was charged for, where a release was resumed after an update."""
+        from dpsynth.releasing.audited import code_hash
+
+        return code_hash()
 
     @cached_property
     def generator(self) -> Generator:
@@ -202,19 +212,24 @@ class _Steps:
     def split(self) -> Split:
         """The rows, split. Reached only after the charge: from inside a measurement, or by the gate."""
         frame = self.table.rows()
-        self.ledger.saw(self.release, frame, self.schema)
+        with self.followed():
+            self.ledger.saw(self.release, frame, self.schema)
         key = bytes.fromhex(self.state["split_key"]) if self.schema.unit.is_row else self.ledger.split_key
         return divide(frame, self.schema, key, shares_of(self.policy))
 
     def fit(self) -> None:
         if not self.run.model.exists():
             self._fit()
-        self.ledger.fitted(self.release)
+        self._fitted(self.release)
+
+    def _fitted(self, name: str) -> None:
+        with self.followed():
+            self.ledger.fitted(name, self.code)
 
     def _fit(self) -> None:
         self.say("fit")
         request = self.generator.request(self.schema)
-        table = self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers)
+        table = self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers, self.followed)
         table.progress = self._progress
         model = self.generator.fit(table)
         if model.stamp != "ledgered" or model.granted != request.cost_in(self.ledger.currency):
@@ -248,10 +263,11 @@ class _Steps:
             located_schema(schema, yardstick, mark),
             self._beside,
             self.run.nearness,
+            self.followed,
         )
         table.grant(request)
         sigma, counts = measured(table, yardstick)
-        self.ledger.fitted(self._beside)
+        self._fitted(self._beside)
         rows, histograms = (Guarantee(float(r.epsilon), float(r.delta)) for r in self.requests)
         return published(rows, histograms, len(schema.synthesised), yardstick.edges_in_columns, sigma, counts.tolist())
 
@@ -296,8 +312,9 @@ class _Steps:
         self.say("gate")
         known = self.verdicts
         if not known or known[-1]["verdict"] != document["verdict"]:
-            with Seen.default().followed(self.ledger):
-                self.ledger.record("verdict", {"release": self.release, "verdict": document["verdict"], "candidate": document["candidate"]})
+            said = {"release": self.release, "verdict": document["verdict"], "candidate": document["candidate"], "code": self.code}
+            with self.followed():
+                self.ledger.record("verdict", said)
         if not self.run.report.exists():
             from dpsynth.releasing.papers import custodian_page
 

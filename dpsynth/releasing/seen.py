@@ -1,11 +1,13 @@
 """What this desk has seen of each ledger, so that a copy of one, or an older state of it, is not spent from beside the other.
 
-Statement. A ledger that was charged from at this desk holds the last event that the desk wrote or looked at then. A copy that has gone a
-way of its own, a backup from before, and a file whose last events were cut off lack it, and are refused before a row is read. The check,
-the charge and the new entry are made by one process at a time, so of two copies that are charged at once one is refused.
+Statement. A ledger that was charged from at this desk holds the last event that the desk wrote or looked at then, and the steps that releases
+were told here and no event holds yet. A copy that has gone a way of its own, a backup from before, a file whose last events were
+cut off, and one whose told steps were dropped lack them, and are refused before a row is read: else a release could be told its steps
+anew. The check, the write and the new entry are made by one process at a time, so of two copies that are charged at once one is
+refused. A told step is seen by nobody before its entry is here.
 
-One file a ledger in the custodian's home, `ledgers/ID.json`. What a desk cannot know: charges made elsewhere, by a fit from Python
-(`Ledger.table` asks nobody), or just before a crash that came between a charge and its entry here.
+One file a ledger in the custodian's home, `ledgers/ID.json`. What a desk cannot know: charges made and steps told elsewhere, by a fit from
+Python (`Ledger.table` asks nobody), or a charge just before a crash that came between it and its entry here.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,14 @@ from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.ledger import Ledger
 from dpsynth.privacy.store import MAY_STAND, InDoubt
 from dpsynth.releasing.key import KeyStore
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one ledger: the hash of the last event, and of each release whose fit has not ended how many steps it was told, and their digest."""
+
+    head: str
+    told: dict[str, tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,25 @@ class Seen:
 
     def faults(self, ledger: Ledger) -> Iterator[Fault]:
         """Whether the ledger lacks what this desk has seen of it. Raises `BadInput` if that cannot be read."""
+        memory = self.memory(ledger)
+        if memory is None:
+            return
+        instead = "use the one that was charged last; a lost ledger is a spent one"
+        if not any(e.hash == memory.head for e in ledger.events()):
+            what = "lacks events that this desk has seen in it: it is a copy, or an older one, or its end was cut off"
+            yield Fault(ledger.where, what, instead)
+        elif any(ledger.told(release, range(told[0])) != told for release, told in memory.told.items()):
+            yield Fault(ledger.where, "lacks answers that a release was told at this desk: it is a copy, or an older one, or was edited", instead)
+
+    def memory(self, ledger: Ledger) -> Memory | None:
+        """What is remembered of it, if anything is. Raises `BadInput` if that cannot be read."""
         entry = self._entry(ledger)
         with refusing(entry, "be read", "make it readable, or set DPSYNTH_HOME"):
-            last = _head(entry) if entry.exists() else None
-        if last is not None and not any(e.hash == last for e in ledger.events()):
-            what = "lacks events that this desk has seen in it: it is a copy, or an older one, or its end was cut off"
-            yield Fault(ledger.where, what, "use the one that was charged last; a lost ledger is a spent one")
+            return _memory(entry) if entry.exists() else None
 
     @contextmanager
-    def followed(self, ledger: Ledger) -> Iterator[None]:
-        """Write to the ledger inside.
+    def followed(self, ledger: Ledger, *releases: str) -> Iterator[None]:
+        """Write to the ledger inside, for these `releases` if for any.
 
         Raises:
             BadInput: the ledger lacks what was seen of it, or the home cannot be written; nothing inside was done.
@@ -62,19 +81,28 @@ class Seen:
             refuse(self.faults(ledger))
             yield
             try:
-                head = ledger.events()[-1].hash
+                memory = self._memory_after(ledger, releases)
             except BadInput:
                 raise InDoubt(f"{ledger.where}: cannot be read after a write, {MAY_STAND}") from None
-            _replace(entry, json.dumps({"ledger": ledger.where, "head": head}).encode())
+            _replace(entry, json.dumps({"ledger": ledger.where} | vars(memory)).encode())
+
+    def _memory_after(self, ledger: Ledger, releases: Sequence[str]) -> Memory:
+        """A release's steps are in an event once its fit has ended; until then they are kept here."""
+        before, events = self.memory(ledger), ledger.events()
+        fitted = {e.body["release"] for e in events if e.kind == "fitted"}
+        told = (before.told if before else {}) | {release: ledger.told(release) for release in releases}
+        return Memory(events[-1].hash, {release: steps for release, steps in told.items() if steps[0] and release not in fitted})
 
     def _entry(self, ledger: Ledger) -> Path:
         return self.home / "ledgers" / f"{ledger.id}.json"
 
 
-def _head(entry: Path) -> str:
+def _memory(entry: Path) -> Memory:
+    """An entry from before told steps were kept has none."""
     try:
-        return str(json.loads(entry.read_bytes())["head"])
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(entry.read_bytes())
+        return Memory(str(said["head"]), {release: (int(steps), str(digest)) for release, (steps, digest) in said.get("told", {}).items()})
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise BadInput(Fault(str(entry), "is damaged", "see that the ledger is the one charged last, then delete this file")) from None
 
 

@@ -545,6 +545,96 @@ CHARGES = (
     ),
 )
 
+UNTRUE = "privacy/test_forged.py"
+SET_BACK = "releasing/test_seen.py::test_a_release_under_way_is_not_told_anew_from_a_ledger_set_back"
+
+LEDGER = (
+    Mutation(
+        "grants believed as they stand",
+        "privacy/ledger.py",
+        "    history.require_grants(events)\n",
+        "",
+        (f"{UNTRUE}::test_a_grant_is_worth_its_own_epsilon_and_delta",),
+    ),
+    Mutation(
+        "a refund in the chain",
+        "privacy/history.py",
+        "return abs(amount - worth.amount_ticks) * MILLION <= worth.amount_ticks and",
+        "return amount <= worth.amount_ticks and",
+        (f"{UNTRUE}::test_a_grant_is_worth_its_own_epsilon_and_delta",),
+    ),
+    Mutation(
+        "a refund of delta in the chain",
+        "privacy/history.py",
+        "and events in (0, worth.delta_ticks)",
+        "and events <= worth.delta_ticks",
+        (f"{UNTRUE}::test_a_grant_is_worth_its_own_epsilon_and_delta",),
+    ),
+    Mutation(
+        "an overspent history",
+        "privacy/history.py",
+        "if total.amount_ticks * MILLION > capacity.amount_ticks * (MILLION + 1) or",
+        "if",
+        (f"{UNTRUE}::test_grants_that_do_not_fit_the_capacity_are_no_ledger",),
+    ),
+    Mutation(
+        "a release charged twice in the chain",
+        "privacy/history.py",
+        '        charged.add(event.body["release"])\n',
+        "",
+        (f"{UNTRUE}::test_a_release_is_charged_once",),
+    ),
+    Mutation(
+        "a pass under any policy opens a ledger",
+        "privacy/history.py",
+        "by_policy.setdefault(policies.get(release), [])",
+        "by_policy.setdefault(None, [])",
+        ("privacy/test_ledger.py::test_only_a_pass_under_their_own_policy_answers_blocked_releases",),
+    ),
+    Mutation(
+        "secrets that nobody looks at",
+        "privacy/ledger.py",
+        "for name in SECRETS if session.shows_secrets() else ():",
+        "for name in ():",
+        ("privacy/test_file_store.py::test_verify_finds_an_exchanged_secret",),
+    ),
+    Mutation(
+        "told steps that the desk forgets",
+        "releasing/seen.py",
+        "{release: ledger.told(release) for release in releases}",
+        "{}",
+        (SET_BACK,),
+    ),
+    Mutation(
+        "told steps that the desk does not look for",
+        "releasing/seen.py",
+        "elif any(ledger.told(release, range(told[0])) != told for release, told in memory.told.items()):",
+        "elif False:",
+        (SET_BACK,),
+    ),
+    Mutation(
+        "steps told behind the desk's back",
+        "releasing/pipeline.py",
+        "self.release, self.run.answers, self.followed)",
+        "self.release, self.run.answers)",
+        (SET_BACK,),
+    ),
+    Mutation(
+        "an end of a fit behind the desk's back",
+        "releasing/pipeline.py",
+        "        with self.followed():\n            self.ledger.fitted(name, self.code)\n",
+        "        self.ledger.fitted(name, self.code)\n",
+        ("releasing/test_seen.py::test_what_was_told_is_remembered_until_an_event_holds_it",),
+    ),
+    Mutation(
+        "a verdict under code that nobody names",
+        "releasing/pipeline.py",
+        ', "code": self.code}',
+        "}",
+        ("releasing/test_history.py::test_what_a_resumed_release_ended_under_is_the_code_that_was_at_work",),
+    ),
+)
+
 TRAINED = "privacy/test_training.py"
 
 TRAINING = (
@@ -711,4 +801,4 @@ NEARNESS = (
     ),
 )
 
-MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES, *TRAINING, *NEARNESS)
+MUTATIONS = (*NOISE, *ACCOUNTING, *SENSITIVITY, *UNITS, *CHARGES, *LEDGER, *TRAINING, *NEARNESS)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from dpsynth.cli import main
 from dpsynth.errors import BadInput, VerificationFailed
 from dpsynth.privacy import GDP, Cost, Ledger, Request, chain
 from dpsynth.privacy.store import InDoubt
@@ -223,6 +224,16 @@ def test_an_exchanged_secret_is_found_before_it_is_used(ledger: Ledger, statemen
     edit(ledger.path, *FREE, statement)
     with pytest.raises(BadInput, match="its secret 'split' was changed or dropped"):
         ledger.split_key  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["split", "version"])
+@pytest.mark.parametrize("statement", ["UPDATE secret SET value = zeroblob(32)", "DELETE FROM secret"])
+def test_verify_finds_an_exchanged_secret(ledger: Ledger, statement: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "verify", str(ledger.path)]) == 0 and "secrets" not in capsys.readouterr().out
+    edit(ledger.path, *FREE, f"{statement} WHERE name = '{name}'")
+    with pytest.raises(VerificationFailed, match=f"its secret '{name}' was changed or dropped"):
+        Ledger.verify(ledger.path)
+    assert main(["ledger", "verify", str(ledger.path)]) == 6
 
 
 @pytest.mark.parametrize("stands", [True, False])

@@ -199,6 +199,26 @@ def test_a_release_is_one_attempt_however_often_its_verdict_changes(verdicts: li
     assert ("closed after 3" in str(ledger.refusal(ONE))) == closed
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "closed"),
+    [
+        ([("strict", "FAIL"), ("strict", "FAIL"), ("loose", "PASS"), ("strict", "FAIL")], True),
+        ([("strict", "FAIL"), ("strict", "FAIL"), ("strict", "PASS"), ("strict", "FAIL")], False),
+        ([("strict", "FAIL"), ("loose", "FAIL"), ("other", "INCONCLUSIVE")], True),
+        ([("strict", "FAIL"), ("loose", "FAIL"), ("loose", "PASS"), ("other", "FAIL")], False),
+        ([("strict", "FAIL"), ("strict", "FAIL"), ("loose", "FAIL"), ("strict", "PASS")], False),
+    ],
+)
+def test_only_a_pass_under_their_own_policy_answers_blocked_releases(verdicts: list[tuple[str, str]], closed: bool, tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "l.db", "people", 3.0, 1e-6)
+    for number, (policy, _) in enumerate(verdicts):
+        ledger.grant(Request(0.1, 1e-9, False, ""), str(number), Attempt(policy, "code"))
+    judged(ledger, *((str(number), verdict) for number, (_, verdict) in enumerate(verdicts)))
+    assert ("closed after 3" in str(ledger.refusal(ONE))) == closed
+    ledger.reopen("agreed with the board")
+    assert ledger.refusal(ONE) is None
+
+
 def test_a_grant_says_what_it_was_for(ledger: Ledger) -> None:
     ledger.grant(ONE)
     ledger.grant(Request(0.5, 1e-9, True, "mst", ()), "r1", ATTEMPT)

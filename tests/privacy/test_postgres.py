@@ -254,10 +254,15 @@ def _schema() -> Any:
     return schema_of({"a": listed("x")})
 
 
-def test_an_auditor_checks_and_sees_no_secret(people: Callable[[str], str], ledger: Ledger) -> None:
+def test_an_auditor_checks_and_sees_no_secret(people: Callable[[str], str], ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     ledger.grant(ONE)
     address = people("auditor")
     assert Ledger.verify(address) == ledger.events()[-1].hash and Ledger.open(address).spent == COST
+    owner(ledger.store.address, SET_BACK.format("secret"), "DELETE FROM dpsynth.secret WHERE name = 'version'")
+    for role, code, said in (("auditor", 0, "its secrets are not this role's to read"), ("member", 6, "its secret 'version' was changed or dropped")):
+        assert main(["ledger", "verify", people(role)]) == code
+        captured = capsys.readouterr()
+        assert said in captured.out + captured.err
     auditor = Ledger.open(address)
     for ask in (lambda: auditor.split_key, lambda: auditor.grant(ONE)):
         with pytest.raises(BadInput, match="InsufficientPrivilege"):

@@ -16,7 +16,7 @@ import pytest
 import dpsynth
 from dpsynth.cli import main
 from dpsynth.errors import BadInput, VerificationFailed
-from dpsynth.privacy import Ledger, Request, chain
+from dpsynth.privacy import GDP, Ledger, Request, chain
 from dpsynth.releasing import gate
 from dpsynth.releasing.key import KeyStore
 from dpsynth.releasing.verify import require_history
@@ -77,6 +77,33 @@ def test_a_release_leaves_its_whole_history(ledger: Ledger, tmp_path: Path) -> N
     assert certificate_of(tmp_path / "out")["ledger"]["head"] == ledger.events()[-1].hash
 
 
+def test_what_a_resumed_release_ended_under_is_the_code_that_was_at_work(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(BaseException):
+        pass
+
+    def until(step: str) -> Callable[[str], None]:
+        def stop(said: str) -> None:
+            if said == step:
+                raise Stop
+
+        return stop
+
+    out, code = tmp_path / "out", "dpsynth.releasing.audited.code_hash"
+    monkeypatch.setattr(code, lambda: "at the charge")
+    with pytest.raises(Stop):
+        dpsynth.release(FRAME, SCHEMA, ledger, epsilon=EPSILON, delta=DELTA, out=out, generator="independent", progress=until("fit"))
+    monkeypatch.setattr(code, lambda: "at the fit")
+    with pytest.raises(Stop):
+        dpsynth.resume(out, FRAME, until("attack"))
+    monkeypatch.setattr(code, lambda: "at the verdict")
+    dpsynth.resume(out, FRAME)
+    assert {e.kind: e.body["code"] for e in ledger.events() if "code" in e.body} == {
+        "grant": "at the charge",
+        "fitted": "at the fit",
+        "verdict": "at the verdict",
+    }
+
+
 def test_a_resumed_release_writes_nothing_twice(ledger: Ledger, tmp_path: Path) -> None:
     released(ledger, tmp_path / "out")
     events = ledger.events()
@@ -118,14 +145,15 @@ def cut(path: Path) -> None:
 
 
 def rewritten(path: Path) -> None:
-    """Halve what the first grant charged, and rewrite every hash after it, salts and all: a sound chain of another history."""
+    """Let the first grant be one of half its epsilon, and rewrite every hash after it, salts and all: a sound chain of another history."""
     rows, previous, statements = [], "", []
     with closing(sqlite3.connect(path)) as connection:
         rows = [chain.Row._make(r) for r in connection.execute("SELECT seq, at, kind, body, salt, previous, hash FROM event ORDER BY seq")]
     for row in rows:
         body = json.loads(row.text)
         if row.seq == 2:
-            body["amount_ticks"] //= 2
+            less = Request(body["epsilon"] / 2, body["delta"], False, "")
+            body |= {"epsilon": less.epsilon, "amount_ticks": less.cost_in(GDP).amount_ticks}
         text = json.dumps(body, sort_keys=True)
         digest = chain._hash(row.seq, row.at, row.kind, text, row.salt, previous)
         statements.append(f"UPDATE event SET body = '{text}', previous = '{previous}', hash = '{digest}' WHERE seq = {row.seq}")
