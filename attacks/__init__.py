@@ -14,13 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attacks.claim import Claim
+    from attacks.losses import likelihood_ratio, robust_likelihood_ratio
     from attacks.policy import Policy
     from attacks.result import Endpoint
     from attacks.shadows import shadow
     from attacks.suite import Report, evaluate, required_imports
     from attacks.verdict import Reason, Verdict, decide, replay
 
-__all__ = ["Claim", "Endpoint", "Policy", "Reason", "Report", "Verdict", "decide", "evaluate", "replay", "required_imports", "shadow"]
+__all__ = [
+    "Claim",
+    "Endpoint",
+    "Policy",
+    "Reason",
+    "Report",
+    "Verdict",
+    "decide",
+    "evaluate",
+    "likelihood_ratio",
+    "replay",
+    "required_imports",
+    "robust_likelihood_ratio",
+    "shadow",
+]
 
 _HOME = {
     "Claim": "claim",
@@ -31,9 +46,11 @@ _HOME = {
     "Verdict": "verdict",
     "decide": "verdict",
     "evaluate": "suite",
+    "likelihood_ratio": "losses",
     "replay": "verdict",
-    "shadow": "shadows",
     "required_imports": "suite",
+    "robust_likelihood_ratio": "losses",
+    "shadow": "shadows",
 }
 
 
