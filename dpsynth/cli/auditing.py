@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,13 @@ from dpsynth.cli.words import new_file, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import Schema
-from dpsynth.tables import header_faults, open_table
+from dpsynth.tables import FileTable, header_faults, open_table
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from attacks.policy import Policy
 
 
 NOT_IN_SCHEMA = "in the table but not in the schema"  # as `header_faults` says it
-EXIT_CODES = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 
 def split(words: Namespace) -> Reply:
@@ -46,12 +46,17 @@ def attack(words: Namespace) -> Reply:
     from attacks.policy import Policy
     from attacks.suite import evaluate
     from dpsynth.releasing.gate import roc_curves
+    from dpsynth.releasing.statement import EXIT_CODES, hashes_of, seed_of
 
-    tables, schema = _tables(words)
+    schema, files = _inputs(words)
+    tables = _tables(files, schema)
     policy, claim, out = Policy.load(words.policy), _claim(words), path(words.out)
     if out is not None and out.exists():
         raise BadInput(Fault(str(out), "exists already", "give a new folder"))
+    inputs = hashes_of(files)
     frames = {name: source.rows() for name, source in tables.items()}
+    again = hashes_of(files)
+    refuse(Fault(str(files[role]), "changed while it was read", "wait until it is written") for role in files if again[role] != inputs[role])
     report = evaluate(
         frames["train"],
         frames.get("control"),
@@ -60,23 +65,28 @@ def attack(words: Namespace) -> Reply:
         frames.get("reference"),
         policy,
         claim,
+        seed=seed_of(inputs),
         progress=_say,
         subgroups=words.subgroup,
     )
     document = report.document() | {"roc": roc_curves(report)}
+    document["policy"]["publishes"] = policy.publishes
+    if claim:
+        document["claim"]["outcome"] = claim_outcome(document["tests"], policy)
     if out is not None:
-        _write(out, document, frames)
+        _write(out, document, policy, words.subgroup, inputs)
     return Reply(_lines(document, out), document | ({"out": str(out)} if out else {}), EXIT_CODES[document["verdict"]])
 
 
-def _tables(words: Namespace) -> tuple[dict[str, Any], Schema]:
-    """The tables to compare, checked, and their schema."""
+def _inputs(words: Namespace) -> tuple[Schema, dict[str, Path]]:
+    """The schema, and every file that the verdict rests on by its role."""
     from dpsynth.releasing.manifest import read_split
 
     if words.split:
         if words.train or words.control or words.reference:
             raise BadInput(Fault("--split", "given together with --train, --control or --reference", "give one or the other"))
-        schema, paths = read_split(Path(words.split))
+        schema, files = read_split(Path(words.split))
+        files |= {name: Path(words.split) / f"{name}.json" for name in ("schema", "manifest")}
     else:
         refuse(
             Fault(f"--{o}", "not given", "give --split DIR, or --train, --schema and (if there is one) --control")
@@ -84,13 +94,27 @@ def _tables(words: Namespace) -> tuple[dict[str, Any], Schema]:
             if not getattr(words, o)
         )
         schema = Schema.load(words.schema)
-        paths = {name: Path(given) for name in ("train", "control", "reference") if (given := getattr(words, name))}
-    paths["synthetic"] = Path(words.synthetic)
-    tables = {name: open_table(where, schema) for name, where in paths.items()}
+        files = {name: Path(given) for name in ("train", "control", "reference", "schema") if (given := getattr(words, name))}
+    return schema, files | {"synthetic": Path(words.synthetic)}
+
+
+def _tables(files: dict[str, Path], schema: Schema) -> dict[str, FileTable]:
+    """The tables to compare, checked."""
+    from dpsynth.releasing.statement import TABLES
+
+    tables = {name: open_table(files[name], schema) for name in TABLES if name in files}
     synthesised = schema.with_columns(schema.synthesised)
     faults = ((name, f) for name, source in tables.items() for f in header_faults(source, synthesised if _lacks_ids(source, schema) else schema))
     refuse(_to_leave_out(f) if name == "synthetic" and f.what == NOT_IN_SCHEMA else f for name, f in faults)
-    return tables, schema
+    refuse(_unread(tables["synthetic"]))
+    return tables
+
+
+def _unread(synthetic: FileTable) -> Iterator[Fault]:
+    """Cells that no attack would look at, in a table that a verdict would vouch for."""
+    row = next(synthetic.longer_rows(), None)
+    if row is not None:
+        yield Fault(f"{synthetic.where}, row {row}", "has more cells than the first line has names", "have each row hold one cell a column")
 
 
 def _to_leave_out(fault: Fault) -> Fault:
@@ -114,18 +138,27 @@ def _claim(words: Namespace) -> Any:
     return Claim(number(words.claim_epsilon), number(words.claim_delta) if words.claim_delta is not None else 0.0)  # type: ignore[arg-type]
 
 
-def _write(out: Path, document: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
-    from dpsynth.releasing.papers import audit_page, signed_statement
+def claim_outcome(tests: dict[str, Any], policy: Policy) -> str:
+    """What became of the maker's claim. A split that is biased by itself refutes nobody."""
+    p, blind = tests["claim_p"], tests["blind_p"]
+    if p is None:
+        return "not tested"
+    biased = blind is not None and blind < policy.blind_alpha
+    return "refuted" if p < policy.claim_alpha and not biased else "not refuted"
+
+
+def _write(out: Path, document: dict[str, Any], policy: Policy, subgroups: list[str], inputs: dict[str, str]) -> None:
+    from dpsynth.releasing.statement import audit_folder
 
     out.mkdir(parents=True)
     out.chmod(0o700)
-    (out / "attacks.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-    (out / "report.html").write_text(audit_page(document), encoding="utf-8")
-    for name, content in signed_statement(document, frames).items():
+    for name, content in audit_folder(document, policy, subgroups, inputs).items():
         (out / name).write_bytes(content)
 
 
 def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
+    from dpsynth.releasing.papers import KEPT
+
     rows = [
         [
             a["name"],
@@ -144,9 +177,10 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
         *table(["attack", "status", "effect", "upper bound", "tolerance", "least detectable", "planted leak"], rows),
         "",
     ]
-    if document["claim"]:
-        refuted = any(r["code"] == "claim_violated" for r in document["reasons"])
-        lines.append(f"claim (epsilon {document['claim']['epsilon']:g}): {'refuted' if refuted else 'not refuted'}")
+    if not document["policy"]["publishes"]:
+        lines.append(f"{document['policy']['name']}: {KEPT}")
+    if claim := document["claim"]:
+        lines.append(f"claim (epsilon {claim['epsilon']:g}): {claim['outcome']}")
     lines += reason_lines(document["reasons"])
     return lines + ([f"in full: {out}/report.html"] if out else [])
 
@@ -177,12 +211,14 @@ def _say(step: str) -> None:
 
 def verify(words: Namespace) -> Reply:
     from dpsynth.releasing.key import KeyStore
+    from dpsynth.releasing.statement import examine_audit, is_audit
     from dpsynth.releasing.verify import examine
 
     most = number(words.max_epsilon)
     if most is not None and (not isinstance(most, float) or not most > 0):
         raise BadInput(Fault("--max-epsilon", "not a number above 0", "write --max-epsilon 3"))
-    found = examine(Path(words.bundle), KeyStore.default(), path(words.public_key), most, words.unit, words.policy)
+    judged = examine_audit if is_audit(Path(words.bundle)) else examine
+    found = judged(Path(words.bundle), KeyStore.default(), path(words.public_key), most, words.unit, words.policy)
     return Reply(found.lines(), found.document(), found.exit_code)
 
 

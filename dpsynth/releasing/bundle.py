@@ -103,10 +103,10 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     raise _not_a_bundle(path)
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """The regular files of a folder, which must hold nothing else."""
+def read_folder(folder: Path, expected: Sequence[str] = FILES) -> dict[str, bytes]:
+    """The regular files of a folder, which must hold nothing else, and some of what is expected."""
     names = sorted(entry.name for entry in folder.iterdir())
-    if not set(names) & set(FILES):
+    if not set(names) & set(expected):
         raise _not_a_bundle(folder)
     odd = [n for n in names if not stat.S_ISREG(os.lstat(folder / n).st_mode)]
     if odd:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from dpsynth.synthesizers.answer import Answer
 
 REVIEW_AFTER = timedelta(days=730)
+KEPT = "by this policy nothing is published, whatever the verdict: the table stays in the house"
 WITHIN = 1.96
 
 
@@ -252,36 +252,6 @@ def audit_page(document: Mapping[str, Any]) -> str:
             reasons=document["reasons"],
             attacks=document["attacks"],
             roc=document.get("roc", []),
-            next_steps=[r["next"] for r in document["reasons"]],
+            next_steps=[r["next"] for r in document["reasons"]] + ([] if document["policy"]["publishes"] else [KEPT]),
         )
     )
-
-
-def signed_statement(document: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
-    """The auditor's statement: what was judged (by hash), by which policy, with which verdict; and its signature."""
-    from dpsynth.releasing.certificate import Signature, signatures_to_bytes
-    from dpsynth.releasing.key import KeyStore
-
-    statement = {
-        "format": "dpsynth-audit/1",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dpsynth_version": __version__,
-        "verdict": document["verdict"],
-        "claim": document["claim"],
-        "policy": document["policy"],
-        "rows_sha256": {name: _frame_hash(frame) for name, frame in frames.items()},
-        "attacks_sha256": _hash(json.dumps(document, indent=1).encode()),
-    }
-    content = (json.dumps(statement, indent=1, sort_keys=True) + "\n").encode()
-    key, _ = KeyStore.default().own_or_create()
-    return {"statement.json": content, "statement.sig": signatures_to_bytes((Signature.make(content, key, "auditor"),))}
-
-
-def _frame_hash(frame: pd.DataFrame) -> str:
-    return _hash(frame.to_csv(index=False).encode("utf-8", "surrogatepass"))
-
-
-def _hash(content: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(content).hexdigest()

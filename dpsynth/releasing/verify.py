@@ -88,11 +88,13 @@ class Verification:
     def lines(self) -> list[str]:
         """For people. Control characters of a hostile bundle do not reach the terminal."""
         lines = [f"{MARKS[c.status]}  {c.name}: {word}" for c in self.checks for word in c.words]
-        if self.ok and self.certificate and self.signer:
-            lines += ["", f"Verified: certificate {self.certificate.id}, signed by {self.signer.name}.", self.certificate.statement]
-        else:
-            lines += ["", "NOT VERIFIED: do not rely on this file."]
+        lines += ["", *(self.conclusion() if self.ok else ["NOT VERIFIED: do not rely on this file."])]
         return [_plain(line) for line in lines]
+
+    def conclusion(self) -> list[str]:
+        """What is verified, once all is well."""
+        assert self.certificate is not None and self.signer is not None  # else a check had failed
+        return [f"Verified: certificate {self.certificate.id}, signed by {self.signer.name}.", self.certificate.statement]
 
 
 def verify(
@@ -128,7 +130,7 @@ def examine(
     Raises:
         BadInput: there is no bundle at the path, or a key, policy or figure to check against is no good.
     """
-    terms = Terms(max_epsilon, unit, _policy_term(policy))
+    terms = Terms(max_epsilon, unit, policy_term(policy))
     if max_epsilon is not None and not (math.isfinite(max_epsilon) and max_epsilon > 0):
         refuse([Fault("--max-epsilon", "is not a positive number", "write for example --max-epsilon 3")])
     known = (KnownKey(public_key.name, load_public(public_key)),) if public_key else keys.known()
@@ -165,7 +167,7 @@ def _signed_certificate(given: Path, keys: KeyStore) -> Certificate:
     else:
         files = read_bundle(given)
     certificate, reading = _read_certificate(files)
-    _, signing = _read_signatures(files, keys.known())
+    _, signing = read_signatures(files, keys.known())
     faults = [f"{given}: {c.name}: {w}" for c in (reading, signing) if c.status == "failed" for w in c.words]
     if certificate is None or faults:
         raise VerificationFailed("\n".join(faults))
@@ -174,40 +176,42 @@ def _signed_certificate(given: Path, keys: KeyStore) -> Certificate:
 
 def _verification(bundle: Path, files: dict[str, bytes], known: tuple[KnownKey, ...], terms: Terms) -> Verification:
     certificate, reading = _read_certificate(files)
-    signer, signing = _read_signatures(files, known)
-    checks = [_check("files", _file_faults(files), "the ten files of a bundle and no other"), reading, signing]
+    signer, signing = read_signatures(files, known)
+    checks = [check("files", file_faults(files, FILES), "the ten files of a bundle and no other"), reading, signing]
     if certificate is None:
         waits = "not looked at, since the certificate cannot be read"
         return Verification(bundle, (*checks, Check("contents", "skipped", (waits,))), None, signer)
     changed = tuple(_hash_faults(files, certificate))
     checks += [
-        _check("hashes", changed, "every file is the one that was certified"),
-        _check(
+        check("hashes", changed, "every file is the one that was certified"),
+        check(
             "arithmetic",
             certificate.faults(),
             f"the charge is within ({certificate.epsilon:g}, {certificate.delta:g}) and the ledger's total",
         ),
-        _check("policy", _policy_faults(files, certificate), f"policy.toml is the certificate's {certificate.policy.name}"),
+        check("policy", _policy_faults(files, certificate), f"policy.toml is the certificate's {certificate.policy.name}"),
     ]
     if near := certificate.nearness:
-        checks.append(_check("nearness", near.faults(), f"the AUC of {near.auc:.3f} is that of the noised histograms"))
+        checks.append(check("nearness", near.faults(), f"the AUC of {near.auc:.3f} is that of the noised histograms"))
     if signer is None or changed or not {"schema.json", "synthetic.csv", "synthetic.parquet"} <= files.keys():
         checks.append(Check("rows", "skipped", ("not looked at: first a known key must vouch for these very files",)))
     else:
-        checks.append(_check("rows", _row_faults(files, certificate), "the rows keep to the schema, and both files hold the same rows"))
+        checks.append(check("rows", _row_faults(files, certificate), "the rows keep to the schema, and both files hold the same rows"))
     if terms != Terms():
-        checks.append(_check("terms", _term_faults(certificate, terms), "what you asked for holds"))
+        checks.append(check("terms", _term_faults(certificate, terms), "what you asked for holds"))
     return Verification(bundle, tuple(checks), certificate, signer)
 
 
-def _check(name: str, faults: Iterator[str] | tuple[str, ...], well: str) -> Check:
+def check(name: str, faults: Iterator[str] | tuple[str, ...], well: str) -> Check:
+    """The check of a name: failed with its faults, or ok with what went well."""
     found = tuple(faults)
     return Check(name, "failed", found) if found else Check(name, "ok", (well,))
 
 
-def _file_faults(files: dict[str, bytes]) -> Iterator[str]:
-    for name in sorted(files.keys() ^ set(FILES)):
-        yield f"{name!r} is missing; {ASK}" if name in FILES else f"{name!r} is not part of a bundle; remove it, or {ASK}"
+def file_faults(files: dict[str, bytes], expected: tuple[str, ...]) -> Iterator[str]:
+    """What is missing of the expected files, and what is there beside them."""
+    for name in sorted(files.keys() ^ set(expected)):
+        yield f"{name!r} is missing; {ASK}" if name in expected else f"{name!r} is not part of a bundle; remove it, or {ASK}"
 
 
 def _read_certificate(files: dict[str, bytes]) -> tuple[Certificate | None, Check]:
@@ -220,16 +224,17 @@ def _read_certificate(files: dict[str, bytes]) -> tuple[Certificate | None, Chec
     return certificate, Check("certificate", "ok", (f"{certificate.id}, issued {certificate.issued}, review by {certificate.review_by}",))
 
 
-def _read_signatures(files: dict[str, bytes], known: tuple[KnownKey, ...]) -> tuple[KnownKey | None, Check]:
+def read_signatures(files: dict[str, bytes], known: tuple[KnownKey, ...], signed: str = "certificate") -> tuple[KnownKey | None, Check]:
     """The known key that signed, if one did. One damaged signature spoils all; a stranger's counts for nothing."""
-    if not {"certificate.json", "certificate.sig"} <= files.keys():
+    paper, seal = f"{signed}.json", f"{signed}.sig"
+    if not {paper, seal} <= files.keys():
         return None, Check("signature", "failed", (f"there is nothing to check; {ASK}",))
     try:
-        signatures = signatures_from_bytes(files["certificate.sig"])
+        signatures = signatures_from_bytes(files[seal])
     except VerificationFailed as error:
-        return None, Check("signature", "failed", (str(error),))
-    if not all(s.is_valid(files["certificate.json"]) for s in signatures):
-        return None, Check("signature", "failed", (f"does not fit: the certificate was changed after it was signed; {ASK}",))
+        return None, Check("signature", "failed", (str(error).replace("certificate.sig", seal),))
+    if not all(s.is_valid(files[paper]) for s in signatures):
+        return None, Check("signature", "failed", (f"does not fit: the {signed} was changed after it was signed; {ASK}",))
     names = {raw_bytes(k.key): k for k in known}
     signers = [names[raw_bytes(s.key)] for s in signatures if raw_bytes(s.key) in names]
     if not signers:
@@ -302,7 +307,7 @@ def _term_faults(certificate: Certificate, terms: Terms) -> Iterator[str]:
         yield f"the policy is {held.name!r} (SHA-256 {held.sha256}), not the one you ask for; ask the custodian which applies"
 
 
-def _policy_term(policy: str | None) -> str | None:
+def policy_term(policy: str | None) -> str | None:
     """A shipped policy's name or a path as the hash of the text, since anyone may give a policy that name; else as it is."""
     from attacks.policy import SHIPPED, Policy
 

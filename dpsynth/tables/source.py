@@ -105,20 +105,33 @@ class FileTable:
 
         if self.is_parquet:
             return pd.read_parquet(self.path)
+        lines = self._lines()
+        names = next(lines)
+        records = [_record(cells, len(names)) for cells in lines]
+        columns = zip(*records, strict=True) if records else ((),) * len(names)
+        return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in zip(names, columns, strict=True)})
+
+    def longer_rows(self) -> Iterator[int]:
+        """Which rows of a CSV, from 1, have more cells than the header has names. `rows()` reads none of what is beyond."""
+        if not self.is_parquet:
+            lines = self._lines()
+            width = len(next(lines))
+            yield from (row for row, cells in enumerate(lines, 1) if len(cells) > width)
+
+    def _lines(self) -> Iterator[list[str]]:
+        """The cells of the header and of each row. A line is a row whatever the lines around it hold: a quote that does not close ends
+        with its line, so that no person's row can swallow or move another's."""
         encoding = "utf-8-sig" if self.format.encoding.lower() in ("utf-8", "utf8") else self.format.encoding
         opened = gzip.open if self.path.suffix == ".gz" else open
         with opened(self.path, "rt", encoding=encoding, errors="replace") as file:
             names = _cells(next(file, ""), self.format.separator)
-            records = [_record(line, self.format.separator, len(names)) for line in file if line.strip() or len(names) == 1]
-        columns = zip(*records, strict=True) if records else ((),) * len(names)
-        return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in zip(names, columns, strict=True)})
+            yield names
+            yield from (_cells(line, self.format.separator) for line in file if line.strip() or len(names) == 1)
 
 
-def _record(line: str, separator: str, width: int) -> list[str]:
-    """One line's cells, filled up or cut to `width`. A line is a record whatever the lines around it hold: a quote that does not
-    close ends with its line, so that no person's row can swallow or move another's."""
-    cells = _cells(line, separator)[:width]
-    return cells + [""] * (width - len(cells))
+def _record(cells: list[str], width: int) -> list[str]:
+    """A row's cells, filled up or cut to `width`."""
+    return cells[:width] + [""] * (width - len(cells))
 
 
 def _cells(line: str, separator: str) -> list[str]:

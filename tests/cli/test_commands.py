@@ -193,9 +193,12 @@ def test_split_attack_and_statement(survey_files: tuple[Path, Path], tmp_path: P
     assert sum(rows.values()) == 8366 and rows["train"] / 8366 == pytest.approx(0.7, abs=0.03)
     copied = run(capsys, "attack", "--split", out, "--synthetic", out / "train.csv", "--out", tmp_path / "audit")
     assert copied["exit"] == 3 and copied["verdict"] == "FAIL"
-    assert {p.name for p in (tmp_path / "audit").iterdir()} == {"attacks.json", "report.html", "statement.json", "statement.sig"}
+    assert run(capsys, "verify", tmp_path / "audit")["exit"] == 3
+    assert {"train", "control", "reference", "synthetic", "schema", "manifest"} == set(
+        json.loads((tmp_path / "audit" / "statement.json").read_text())["inputs_sha256"]
+    )
     claimed = run(capsys, "attack", "--split", out, "--synthetic", out / "train.csv", "--claim-epsilon", "1", "--claim-delta", "1e-9")
-    assert "claim_violated" in {r["code"] for r in claimed["reasons"]}
+    assert "claim_violated" in {r["code"] for r in claimed["reasons"]} and claimed["claim"]["outcome"] == "refuted"
     (out / "control.csv").write_text((out / "control.csv").read_text() + "\n")
     assert run(capsys, "attack", "--split", out, "--synthetic", out / "train.csv")["exit"] == 6
 
@@ -206,8 +209,8 @@ def test_attack_without_control_is_inconclusive_or_fails(survey_files: tuple[Pat
     lines = table.read_text().splitlines(keepends=True)
     train.write_text("".join(lines[:4000]))
     fresh.write_text("".join(lines[:1] + lines[4000:]))
-    document = run(capsys, "attack", "--train", train, "--synthetic", fresh, "--schema", schema)
-    assert document["exit"] == 4 and "no_control" in {r["code"] for r in document["reasons"]}
+    document = run(capsys, "attack", "--train", train, "--synthetic", fresh, "--schema", schema, "--claim-epsilon", "1")
+    assert document["exit"] == 4 and "no_control" in {r["code"] for r in document["reasons"]} and document["claim"]["outcome"] == "not tested"
     assert run(capsys, "attack", "--train", train, "--synthetic", train, "--schema", schema)["exit"] == 3
     assert run(capsys, "attack", "--synthetic", fresh)["exit"] == 2
 

@@ -120,6 +120,26 @@ def test_no_line_decides_what_becomes_of_others(tmp_path: Path) -> None:
             assert [row for row in found if row[0] != "x"] == alone == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
 
 
+@pytest.mark.parametrize(
+    ("content", "longer"),
+    [
+        (b"a,b\n1,2\n\n3,4,5\n6\n7,8,\n", [2, 4]),
+        (b'a,b\n"1,1",2\n"3,4",5,6\n', [2]),
+        (b'a,b\n1,"2,3\n4,5\n', []),
+        (b"a,b\n", []),
+    ],
+    ids=["plain", "quoted", "a quote that does not close", "no rows"],
+)
+def test_rows_with_a_cell_too_many_are_known(tmp_path: Path, content: bytes, longer: list[int]) -> None:
+    for path, data in ((tmp_path / "t.csv", content), (tmp_path / "t.csv.gz", gzip.compress(content))):
+        assert list(open_table(written(path, data), AB).longer_rows()) == longer
+
+
+def test_parquet_has_no_longer_rows(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1], "b": [2]}).to_parquet(path := tmp_path / "t.parquet")
+    assert list(open_table(path, AB).longer_rows()) == []
+
+
 def test_the_header_is_known_without_the_rows(tmp_path: Path) -> None:
     class Closed(pd.DataFrame):
         @property
