@@ -8,7 +8,7 @@
 
 Each cell is a line of benchmarks/results/gate.jsonl; one that this very code of the attacks has judged is not done again. Without
 --generators all are run, and without --splits as many splits as the plan asks for: 300 of fresh rows at 500 and 2,000, 10 of anything
-at 15,000, 50 of the rest. `table` takes the latest line of each cell, or with --suite those of one code.
+at 15,000, 50 of the rest. `table` takes the latest line of each cell, or with --suite those of some codes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     from benchmarks.gate.summary import markdown
 
-    print(markdown(done(asked.results, asked.suite)))
+    print(markdown(done(asked.results, *asked.suite)))
     return 0
 
 
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--again", action="store_true", help="judge cells anew that are there already")
     table = commands.add_parser("table")
     table.add_argument("--results", type=Path, default=RESULTS / "gate.jsonl")
-    table.add_argument("--suite", help="only lines that this code of the attacks judged")
+    table.add_argument("--suite", nargs="+", default=(), help="only lines that these codes of the attacks judged")
     commands.add_parser("reach")
     rivals = commands.add_parser("rivals")
     rivals.add_argument("step", choices=("environments", "run", "table"))

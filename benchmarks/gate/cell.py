@@ -70,9 +70,9 @@ def cell_of(line: Line) -> Cell:
     return Cell(**{name: line[name] for name in Cell.__dataclass_fields__})
 
 
-def done(results: Path, suite: str | None = None) -> dict[Cell, Line]:
-    """The last line of each cell, of those that this code of the attacks judged if it is named."""
-    return {cell_of(line): line for line in _lines(results) if suite in (None, line["suite"])}
+def done(results: Path, *suites: str) -> dict[Cell, Line]:
+    """The last line of each cell, of those that these codes of the attacks judged if some are named."""
+    return {cell_of(line): line for line in _lines(results) if not suites or line["suite"] in suites}
 
 
 def _lines(results: Path) -> Iterator[Line]:

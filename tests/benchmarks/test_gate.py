@@ -173,7 +173,7 @@ def test_targets_are_marked_as_they_are(tmp_path: Path) -> None:
     assert rows["1 % copied: no PASS under a claim"].endswith("| **missed** |")
     assert rows["0.5 % copied: caught, no claim"].endswith("| open |")
     assert "`copies_1`, tiny, n = 2,000, split 5" in markdown(done(results))
-    assert "nothing." in markdown(done(results, suite="another"))
+    assert "nothing." in markdown(done(results, "another"))
 
 
 def test_reach_says_where_a_policy_is_out_of_reach() -> None:
