@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,8 +112,12 @@ def _tables(files: dict[str, Path], schema: Schema) -> dict[str, FileTable]:
 
 
 def _unread(synthetic: FileTable) -> Iterator[Fault]:
-    """Cells that no attack would look at, in a table that a verdict would vouch for."""
-    row = next(synthetic.longer_rows(), None)
+    """What no attack would look at, in a table that a verdict would vouch for: cells beyond the header, a compressed file's damaged end."""
+    try:
+        row = next(synthetic.longer_rows(), None)
+    except (OSError, EOFError, zlib.error):
+        yield Fault(synthetic.where, "is damaged, or is not compressed to its end", "ask for the file again")
+        return
     if row is not None:
         yield Fault(f"{synthetic.where}, row {row}", "has more cells than the first line has names", "have each row hold one cell a column")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class FileTable:
                 line = file.readline(LONGEST_HEADER)
             text = line.decode("utf-8-sig" if self.format.encoding.lower() in ("utf-8", "utf8") else self.format.encoding)
             names = next(csv.reader([text.rstrip("\r\n")], delimiter=self.format.separator))
-        except (OSError, EOFError, UnicodeDecodeError, LookupError, csv.Error, StopIteration, TypeError, ValueError):
+        except (OSError, EOFError, UnicodeDecodeError, LookupError, csv.Error, StopIteration, TypeError, ValueError, zlib.error):
             raise BadInput(not_a_table) from None
         if not text.strip() or "\x00" in text:
             raise BadInput(not_a_table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -136,6 +137,15 @@ def test_what_can_not_be_compared_is_bad_input(change: str, desk: Desk, capsys: 
     assert change != "a row with more" or "row 3" in found["error"]
 
 
+@pytest.mark.parametrize(("damage", "what"), [("cut", "damaged"), ("more", "damaged"), ("spoilt", "not a table")])
+def test_a_compressed_table_that_is_not_whole_is_bad_input(damage: str, what: str, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    words, table = desk.write(), desk.folder / "synthetic.csv.gz"
+    whole = gzip.compress(desk.frames["synthetic"].to_csv(index=False).encode())
+    table.write_bytes({"cut": whole[:-20], "more": whole + b"a person's row", "spoilt": whole[:40] + b"\xff" * 40 + whole[80:]}[damage])
+    found = document_of(capsys, [*words[:-1], str(table)])
+    assert found["exit"] == 2 and "synthetic.csv.gz" in found["error"] and what in found["error"]
+
+
 def test_people_with_a_cell_too_many_are_still_people(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the synthetic table alone it is refused: what one person's row holds refuses no table of people."""
     words = desk.write()
@@ -245,6 +255,8 @@ class TestStatement:
         assert all(a[key] == first[a["name"]][key] for a in again["attacks"] for key in ("effect", "ci", "p", "control_detected"))
         assert again["tests"]["blind_p"] is not None and not again["policy"]["publishes"]
         assert "nothing is published" in capsys.readouterr().out and "nothing is published" not in audit.said
+        pages = [(folder / "report.html").read_text() for folder in (audit.desk.folder / "again" / "audit", audit.folder)]
+        assert ["nothing is published" in page for page in pages] == [True, False]
         assert "claim (epsilon 20): not refuted" in audit.said
 
     def test_the_seed_is_of_the_tables_and_of_nothing_else(self, audit: Audit) -> None:
