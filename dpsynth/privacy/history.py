@@ -76,15 +76,17 @@ def pending(events: Sequence[Event]) -> Cost:
 def standing(events: Sequence[Event], grant: Event) -> str:
     """What became of a grant: its release's last verdict; `fitted`, where there is none yet; `open`, where the fit has not ended either.
 
-    A grant of no release (a profile, a fit from Python) is `direct`: no one says when it has ended.
+    One that was made beside a release's has that release's verdict. A grant of no release (a profile, a fit from Python) is `direct`: no one
+    says when it has ended.
     """
-    of_it = [e for e in events if e.body.get("release") == grant.body["release"]]
-    verdicts = [str(e.body["verdict"]) for e in of_it if e.kind == "verdict"]
+    name = grant.body["release"]
+    release = grant.body.get("of", name)
+    verdicts = [str(e.body["verdict"]) for e in events if e.kind == "verdict" and e.body.get("release") == release]
     if verdicts:
         return verdicts[-1]
-    if any(e.kind == "fitted" for e in of_it):
+    if any(e.kind == "fitted" and e.body.get("release") == name for e in events):
         return "fitted"
-    return "open" if "attempt" in grant.body else "direct"
+    return "open" if {"attempt", "of"} & grant.body.keys() else "direct"
 
 
 def blocked_in_a_row(events: Sequence[Event]) -> int:

@@ -220,21 +220,28 @@ class Ledger:
         """Charge `request` durably, in full, before any row is read; the same `release` is charged once.
 
         Args:
-            beside: further requests, each with the name that it is charged under, in the same transaction: all are granted, or none.
+            beside: further requests, each with the name that it is charged under, in the same transaction: all are granted, or none; and a
+                release that was charged has those beside it that it was charged with, no more and no fewer.
 
         Raises:
             BudgetExceeded: they do not fit, or the ledger is closed; nothing was spent.
-            BadInput: the ledger protects another unit, splits in other shares or cannot be written; nothing was spent.
+            BadInput: the ledger protects another unit, splits in other shares or cannot be written, or the release was charged with others
+                beside it; nothing was spent.
         """
         for one in (request, *(other for other, _ in beside)):
             require_budget(one.epsilon, one.delta)
+        release, names = release or str(uuid.uuid4()), [name for _, name in beside]
+        if len({release, *names}) <= len(names):
+            raise ValueError("each request needs a name of its own")
         with self.store.writing() as session:
-            granted = self._granted(session, request, release or str(uuid.uuid4()), attempt)
+            granted = self._granted(session, request, release, attempt, {"beside": names} if names else {})
+            if granted.body.get("beside", []) != names:
+                raise BadInput(Fault(release, "was charged with other requests beside it", "resume it as it was begun"))
             for other, name in beside:
-                self._granted(session, other, name)
+                self._granted(session, other, name, None, {"of": release})
             return granted
 
-    def _granted(self, session: Session, request: Request, release: str, attempt: Attempt | None = None) -> Grant:
+    def _granted(self, session: Session, request: Request, release: str, attempt: Attempt | None, tied: dict[str, Any]) -> Grant:
         """One grant, in a transaction that ends well only if all of its grants do."""
         events = self._sound(session)
         known = next((e for e in events if e.kind == "grant" and e.body["release"] == release), None)
@@ -244,7 +251,7 @@ class Ledger:
             refusal = _refusal(self, events, request, self.capacity - history.spent(events))
             if refusal:
                 raise BudgetExceeded(refusal)
-            known = _append(session, events, "grant", _grant_body(self.currency, events, request, release, attempt))
+            known = _append(session, events, "grant", _grant_body(self.currency, events, request, release, attempt) | tied)
         granted = Grant(release, history.granted(known, self.currency), known.body)
         if granted.cost != request.cost_in(self.currency):
             raise BudgetExceeded(f"release {release} was granted another amount; resume it with its own epsilon and delta")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dpsynth.synthesizers import Generator
 
 MAX_ROWS = 100_000_000
+LEAST_GATE_EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,9 @@ def together(epsilon: float, delta: float, costs: Sequence[Cost]) -> float:
 def _faults(order: Order) -> Iterator[Fault]:
     yield from header_faults(order.table, order.schema)
     yield from check_budget(order.epsilon, order.delta)
-    if order.gate_epsilon is not None and check_budget(order.gate_epsilon, 1e-9):
-        yield Fault("gate_epsilon", f"not a number above 0 and up to {MAX_EPSILON:g}", "write for example 0.1")
+    # Below it the noise is of thousands of units, and tells nothing that was worth the asking.
+    if order.gate_epsilon is not None and (check_budget(order.gate_epsilon, 1e-9) or order.gate_epsilon < LEAST_GATE_EPSILON):
+        yield Fault("gate_epsilon", f"not a number from {LEAST_GATE_EPSILON:g} to {MAX_EPSILON:g}", "write for example 0.1")
     units = order.schema.n_public
     if units and not check_budget(1.0, order.delta) and order.delta > 1 / units:
         yield Fault("delta", f"above 1 / {units:,} units: it would allow giving one of them away whole", f"write at most {1 / units:.0e}")

@@ -244,6 +244,37 @@ def test_the_first_releases_shares_are_all_others(ledger: Ledger) -> None:
     assert ledger.shares == again(ledger).shares == (0.7, 0.15, 0.15) and ledger.spent == spent
 
 
+def test_what_is_granted_beside_a_release_stands_and_falls_with_it(ledger: Ledger) -> None:
+    def stands() -> list[str]:
+        events = ledger.events()
+        return [standing(events, e) for e in events if e.kind == "grant"]
+
+    ledger.grant(ONE, "release", ATTEMPT, (ONE, "release beside"))
+    assert stands() == ["open", "open"] and ledger.pending == COST + COST
+    ledger.fitted("release")
+    assert stands() == ["fitted", "open"] and ledger.pending == COST
+    judged(ledger, ("release", "FAIL"))
+    assert stands() == ["FAIL", "FAIL"] and ledger.pending == Cost()
+
+
+@pytest.mark.parametrize(("first", "then"), [(("beside",), ()), ((), ("beside",)), (("beside",), ("other",))])
+def test_nothing_is_added_beside_a_release_that_was_charged_nor_dropped(first: tuple[str, ...], then: tuple[str, ...], ledger: Ledger) -> None:
+    """Who has seen its answers, or its verdict, could choose by them."""
+    ledger.grant(ONE, "release", ATTEMPT, *((ONE, name) for name in first))
+    spent = ledger.spent
+    with pytest.raises(BadInput, match="beside"):
+        ledger.grant(ONE, "release", ATTEMPT, *((ONE, name) for name in then))
+    assert ledger.spent == spent and ledger.grant(ONE, "release", ATTEMPT, *((ONE, name) for name in first)).release == "release"
+
+
+def test_each_request_has_a_name_of_its_own(ledger: Ledger) -> None:
+    """Else one charge would pay for two."""
+    for names in (("release",), ("beside", "beside")):
+        with pytest.raises(ValueError, match="name"):
+            ledger.grant(ONE, "release", ATTEMPT, *((ONE, name) for name in names))
+    assert ledger.spent == Cost()
+
+
 def test_an_open_grant_is_spent_and_stands_as_open_until_its_fit_has_ended(ledger: Ledger) -> None:
     def stands() -> list[str]:
         events = ledger.events()
