@@ -220,8 +220,8 @@ class Ledger:
         """Charge `request` durably, in full, before any row is read; the same `release` is charged once.
 
         Args:
-            beside: further requests, each with the name that it is charged under, in the same transaction: all are granted, or none; and a
-                release that was charged has those beside it that it was charged with, no more and no fewer.
+            beside: further requests, each with the name that it is charged under, in the same transaction: all are granted, or none; and an
+                attempt that was charged has those beside it that it was charged with, no more and no fewer.
 
         Raises:
             BudgetExceeded: they do not fit, or the ledger is closed; nothing was spent.
@@ -235,7 +235,7 @@ class Ledger:
             raise ValueError("each request needs a name of its own")
         with self.store.writing() as session:
             granted = self._granted(session, request, release, attempt, {"beside": names} if names else {})
-            if granted.body.get("beside", []) != names:
+            if attempt is not None and granted.body.get("beside", []) != names:
                 raise BadInput(Fault(release, "was charged with other requests beside it", "resume it as it was begun"))
             for other, name in beside:
                 self._granted(session, other, name, None, {"of": release})

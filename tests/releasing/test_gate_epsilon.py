@@ -285,8 +285,9 @@ def test_neighbouring_tables_give_identical_public_bytes(tmp_path: Path, home: P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"gate_epsilon": 0}, "gate_epsilon: not a number above 0"),
-        ({"gate_epsilon": "some"}, "gate_epsilon: not a number above 0"),
+        ({"gate_epsilon": 0}, "gate_epsilon: not a number from 0.001"),
+        ({"gate_epsilon": 0.0009}, "gate_epsilon: not a number from 0.001"),
+        ({"gate_epsilon": "some"}, "gate_epsilon: not a number from 0.001"),
         ({"policy": "internal"}, "publishes nothing"),
         ({"epsilon": 2.99, "policy": "strict-public"}, "together have epsilon"),
     ],
