@@ -1,8 +1,8 @@
 """The synthetic rows as a yardstick, and how many units of train and of control lie how near to them: one noised marginal, for the public.
 
 Statement. `measured` asks a granted table one question, how many units there are in each cell of (side x bin), and returns the counts with discrete
-Gaussian noise on each. No row is touched before the grant is charged; the question is told once (`privacy/answers.py`), under a name that
-holds the hash of the synthetic rows, so that its answer is never taken for one about other rows.
+Gaussian noise on each. No row is touched before the grant is charged; the question is told once (`privacy/answers.py`), under names that
+hold the hash of the synthetic rows and the edges of the bins, so that its answer is never taken for one about other rows or bins.
 
 Sensitivity. The synthetic rows were released under a charge of their own. Given them, the yardstick (codes, distance, bins) is made of them and of
 the released schema alone, and of constants; no spread, no range and no other unit's row comes in. A unit's rows that count are chosen by a key among
@@ -10,8 +10,9 @@ its own (`privacy/unit.py`); its distance is that of the nearest of them; its si
 the row and a key fresh for each release (`split.py`). So a unit is in one cell, or in none (the reference's, and rows without an id that are
 dropped), whoever else is in the table: adding or removing it moves one count by 1, L1 = L2 = 1.
 How many units are compared is neither fixed nor capped, which would let one move another. The table handed over holds a row for each
-unit, and the kernel itself bounds it to one: a fault in choosing the nearest could not cost more. The synthetic rows hang on the same
-units: that is adaptive composition, which a ledger's filter covers.
+unit, and the kernel itself bounds it to one, so a unit that were listed twice would still be one count. Against no other fault here is the
+kernel a safeguard: that a unit's cell is its own, and that no unit is left out for another, rests on this page and on
+`tests/releasing/test_yardstick.py`. The synthetic rows hang on the same units: that is adaptive composition, which a ledger's filter covers.
 
 Not so for scores beside a private reference: there one unit more can change every other's (an AUC from 1 to 0 has been seen).
 
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dpsynth.encoding import public_attribute
+from dpsynth.encoding.binning import SAFE
 from dpsynth.privacy import Attribute, Bins, Categories, PrivateTable
 from dpsynth.privacy.unit import kept_rows, unit_ids
 from dpsynth.releasing.split import Split
@@ -40,7 +42,6 @@ STEPS = 4
 BINS = 8
 MOST_ROWS = 50_000
 LOOKED_AT = 2_000
-SAFE = 1 - 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +104,11 @@ def located_schema(schema: Schema, yardstick: Yardstick, mark: str) -> Schema:
     """What is public about `located` rows: their population and unit, its ids, and the cells in which a unit may be.
 
     Args:
-        mark: of the synthetic rows; a part of the columns' names, and so of the question.
+        mark: of the synthetic rows; a part of the columns' names, as the bins' edges are, and so of the question.
     """
     ids = (c for c in schema.columns if c.name in schema.unit.columns)
     side = Column(f"side, {mark}", "categorical", COMPARED)
-    place = Column(f"bin, {mark}", "categorical", tuple(map(str, range(yardstick.bins))))
+    place = Column(f"bin, edges {' '.join(map(str, yardstick.edges))}, {mark}", "categorical", tuple(map(str, range(yardstick.bins))))
     unit = replace(schema.unit, max_rows=1, count="rows", keep=None)
     return Schema(schema.name, (*ids, side, place), unit, schema.file)
 

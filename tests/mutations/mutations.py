@@ -764,6 +764,27 @@ NEARNESS = (
         (f"{NEAR}::test_a_person_among_many_moves_no_other",),
     ),
     Mutation(
+        "no more than so many people compared",
+        "releasing/yardstick.py",
+        "nearest = order[~owners.duplicated().to_numpy()]",
+        "nearest = order[~owners.duplicated().to_numpy()][:LOOKED_AT]",
+        (f"{NEAR}::test_among_thousands_each_unit_is_compared_and_none_makes_room_for_another[persons]",),
+    ),
+    Mutation(
+        "other rows of train measured than were trained on",
+        "releasing/pipeline.py",
+        "located(self.split, schema, self.ledger.split_key, yardstick, mark)",
+        "located(self.split, schema, bytes(32), yardstick, mark)",
+        (f"{GATE}::test_the_rows_of_train_that_are_measured_are_those_that_were_trained_on[rows]",),
+    ),
+    Mutation(
+        "histograms that are told again about other bins",
+        "releasing/yardstick.py",
+        "bin, edges {' '.join(map(str, yardstick.edges))}, {mark}",
+        "bin, {mark}",
+        (f"{GATE}::test_an_answer_is_about_the_bins_that_were_there",),
+    ),
+    Mutation(
         "histograms charged after the rows were read",
         "releasing/pipeline.py",
         "self.release, attempt, *beside)",

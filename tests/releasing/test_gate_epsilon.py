@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import dpsynth
 from dpsynth.cli import main
 from dpsynth.errors import BadInput, BudgetExceeded
-from dpsynth.privacy import GDP, ZCDP, Cost, Currency, Ledger, Request
+from dpsynth.privacy import GDP, ZCDP, Cost, Currency, Ledger, Request, table, unit
 from dpsynth.privacy.noise import SystemNoise
 from dpsynth.releasing import gate, papers, pipeline
 from dpsynth.releasing.certificate import Certificate
@@ -261,6 +262,39 @@ def test_an_answer_is_about_the_rows_that_were_there(ledger: Ledger, tmp_path: P
     with pytest.raises(BadInput, match="answers to other questions"):
         resume(tmp_path / "out", FRAME)
     assert not (tmp_path / "out" / "public").exists()
+
+
+def test_an_answer_is_about_the_bins_that_were_there(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many bins, cut elsewhere: what a later version of the code might do between a release and its resumption."""
+    stopped_at("attack", ledger, tmp_path / "out")
+    of = Yardstick.of
+    monkeypatch.setattr(Yardstick, "of", lambda *given: replace(of(*given), edges=tuple(edge + 1 for edge in of(*given).edges)))
+    with pytest.raises(BadInput, match="answers to other questions"):
+        resume(tmp_path / "out", FRAME)
+    assert not (tmp_path / "out" / "public").exists()
+
+
+@pytest.mark.parametrize("count", ["rows", "units"])
+def test_the_rows_of_train_that_are_measured_are_those_that_were_trained_on(
+    count: str, ledger: Ledger, tmp_path: Path, plain_page: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eighty people with five rows each, of which two count: another key chooses the same less than once in 10^30."""
+    kept: list[list[int]] = []
+
+    def noted(frame: pd.DataFrame, schema: Schema, key: bytes) -> unit.Kept:
+        found = bound(frame, schema, key)
+        kept.append(frame.index[found.positions].tolist())
+        return found
+
+    bound = unit.bound
+    monkeypatch.setattr(unit, "bound", noted)
+    monkeypatch.setattr(table, "bound", noted)
+    schema = replace(SCHEMA, unit=replace(SCHEMA.unit, count=count))
+    options = {"epsilon": EPSILON, "delta": DELTA, "generator": "independent", "gate_epsilon": BESIDE}
+    assert dpsynth.release(FRAME.assign(who=[f"p{i // 5}" for i in range(400)]), schema, ledger, out=tmp_path / "out", **options).verdict == "PASS"
+    trained, train, control = kept[:3]  # then one row a unit, of those that are handed over
+    assert trained == train and len(train) % 2 == len(control) % 2 == 0 and len(control) < len(train)
+    assert not {i // 5 for i in train} & {i // 5 for i in control}
 
 
 def test_neighbouring_tables_give_identical_public_bytes(tmp_path: Path, home: Path, plain_page: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
-"""How near units come to the synthetic rows: every neighbouring pair of tiny tables, the distance's slow twin, the noise and its charge.
+"""How near units come to the synthetic rows: neighbouring tables, tiny and of thousands, the distance's slow twin, the noise and its charge.
 
-What is counted is seen through the kernel, with noise of zero. The synthetic rows are held fixed: a release of theirs is charged on its own.
+Where the unit is the row, all neighbours of tiny tables are tried; for persons each unit alone and a sample of the tables that these make, under one
+key. What is counted is seen through the kernel, with noise of zero. The synthetic rows are held fixed: a release of theirs is charged on its own.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import pytest
 from scipy import stats
 
 from dpsynth.privacy import GDP, ZCDP, Cost, Currency, PrivateTable, Request
+from dpsynth.privacy.unit import unit_ids
 from dpsynth.releasing.split import divide
-from dpsynth.releasing.yardstick import COMPARED, Yardstick, located, located_schema, measured
+from dpsynth.releasing.yardstick import COMPARED, LOOKED_AT, Yardstick, located, located_schema, measured
 from dpsynth.schema import Schema
 
 KEY, SHARES = b"\x19" * 32, (0.5, 0.3, 0.2)
@@ -77,8 +79,8 @@ def assert_neighbours(more: np.ndarray, fewer: np.ndarray, cells: set[int]) -> N
 
 @pytest.mark.parametrize("null_ids", ["one-unit", "drop"])
 def test_a_unit_moves_one_count_by_one_whatever_its_rows_and_whoever_else_is_there(null_ids: str) -> None:
-    """All tables of three units with up to three rows of four kinds: each unit alone is one count or none, and a table is the sum of its units,
-    which is checked on a stride through all 42,875. So any two tables that differ in one unit differ by one in one count at most."""
+    """Three units with up to three rows of four kinds: each unit alone is one count or none, and a table is the sum of its units, of which follows
+    that two tables that differ in one unit differ by one in one count at most. The sum is checked for 102 of the 42,875 tables, on a stride."""
     schema = persons(null_ids=null_ids)
     alone = [[counted(table_of(*(rows if i == owner else () for i in range(3))), schema) for rows in UNITS] for owner in range(3)]
     for owner, name in enumerate(OWNERS):
@@ -109,10 +111,32 @@ def test_a_person_among_many_moves_no_other(many: pd.DataFrame) -> None:
         assert_neighbours(counted(pd.concat([many, odd]), schema), everybody, {0, 1})
 
 
+@pytest.mark.parametrize("schema", [persons(), ROWS], ids=["persons", "rows"])
+def test_among_thousands_each_unit_is_compared_and_none_makes_room_for_another(schema: Schema) -> None:
+    """That only so many of a side are compared shows only where a side has more: one who goes then lets another in."""
+    frame = people(4 * LOOKED_AT)[list(schema.names)]
+    everybody, units = counted(frame, schema), compared(frame, schema)
+    assert everybody.sum(axis=1).min() > LOOKED_AT and everybody.sum() == units
+    for i in range(3):
+        left = frame.drop(index=range(3 * i, 3 * i + (1 if schema.unit.is_row else 3)))
+        assert_neighbours(everybody, counted(left, schema), {units - compared(left, schema)})
+
+
+def compared(frame: pd.DataFrame, schema: Schema) -> int:
+    """How many units there are in train and in control."""
+    split = divide(frame, schema, KEY, SHARES)
+    return sum(len(set(unit_ids(getattr(split, side), schema))) for side in COMPARED)
+
+
+def people(persons: int) -> pd.DataFrame:
+    """Three rows each, anywhere."""
+    rng, rows = np.random.default_rng(3), 3 * persons
+    return pd.DataFrame({"id": [str(i // 3) for i in range(rows)], "a": rng.choice(["x", "y"], rows), "n": rng.integers(0, 20, rows).astype(str)})
+
+
 @pytest.fixture(scope="module")
 def many() -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    return pd.DataFrame({"id": [str(i // 3) for i in range(300)], "a": rng.choice(["x", "y"], 300), "n": rng.integers(0, 20, 300).astype(str)})
+    return people(100)
 
 
 def test_each_unit_is_counted_by_its_nearest_row_that_counts(many: pd.DataFrame) -> None:
