@@ -177,8 +177,8 @@ class Certificate:
             rows, histograms = self.nearness.rows, self.nearness.histograms
             beside = " and the two histograms published with them"
             parts = (
-                f" The rows by themselves are ({rows.epsilon:g}, {rows.delta:g})-differentially private, "
-                f"the histograms by themselves ({histograms.epsilon:g}, {histograms.delta:g})."
+                f" The rows by themselves are ({rows.epsilon:g}, {rows.delta:g})-differentially private; "
+                f"given the rows, what the histograms add is ({histograms.epsilon:g}, {histograms.delta:g})-differentially private."
             )
         return (
             f"Each {self.unit} in the source table is protected by ({self.epsilon:g}, {self.delta:g})-differential privacy: from these "
@@ -228,7 +228,7 @@ class Certificate:
     def _is_written_as(self, content: bytes) -> bool:
         try:
             return self.to_bytes() == content
-        except ValueError:  # a NaN, or text that has no bytes
+        except (ValueError, OverflowError):  # a NaN, text that has no bytes, a delta so far below 0 that no odds can be said
             return False
 
     def faults(self) -> Iterator[str]:
@@ -288,9 +288,9 @@ class Certificate:
             yield f"the charge is more than the ledger's whole ({ledger.epsilon:g}, {ledger.delta:g})"
 
     def _nearness_faults(self) -> Iterator[str]:
-        """Whether the histograms were paid for, what they and the rows guarantee by themselves, and what is read off them."""
+        """Whether the histograms were paid for, what the rows guarantee and what the histograms add, and what is read off them."""
         from dpsynth.privacy.currency import CURRENCIES
-        from dpsynth.privacy.gdp import MIN_SIGMA
+        from dpsynth.privacy.gdp import MAX_SIGMA, MIN_SIGMA
 
         charges = [e.amount for e in self.events if e.kind == KIND]
         if self.nearness is None or self.currency not in CURRENCIES:
@@ -301,14 +301,15 @@ class Certificate:
         if MEASURED_BESIDE not in self.limits:
             yield "the limits lack the sentence on the histograms"
         currency, charged, sigma = CURRENCIES[self.currency], math.fsum(charges), self.nearness.sigma
-        if len(charges) != 1 or not MIN_SIGMA <= sigma < math.inf or currency.noise_cost(sigma, 1) > charged * SLACK:
+        if len(charges) != 1 or not MIN_SIGMA <= sigma <= MAX_SIGMA or currency.noise_cost(sigma, 1) > charged * SLACK:
             yield f"the histograms' noise of {sigma:g} is not paid for among the events"
+        of_rows = math.fsum(e.amount for e in self.events if e.kind != KIND)  # no difference of two sums, which rounding would raise
         for what, part, amount, events in (
-            ("rows", self.nearness.rows, self.amount - charged, self.delta_event),
+            ("rows", self.nearness.rows, of_rows, self.delta_event),
             ("histograms", self.nearness.histograms, charged, 0.0),
         ):
             if not (0 < part.epsilon <= self.epsilon and 0 < part.delta < 1):
-                yield f"what the {what} guarantee by themselves is out of range"
+                yield f"what is guaranteed of the {what} is out of range"
             elif currency.delta_of(part.epsilon, max(amount, 0.0)) + events > part.delta * SLACK:
                 yield f"the {what} were charged more than ({part.epsilon:g}, {part.delta:g})"
 

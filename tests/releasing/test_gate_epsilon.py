@@ -107,7 +107,7 @@ def test_it_is_charged_published_and_verified(currency: Currency, tmp_path: Path
     anew = Yardstick.of(pd.read_parquet(public / "synthetic.parquet"), Schema.load(public / "schema.json"))
     assert anew.edges_in_columns == near.edges and len(near.train) == anew.bins
     page = (outcome.out / "public" / "report.html").read_text()
-    assert "How near people come to the synthetic rows" in page and f"AUC {near.auc:.3g}" in page
+    assert "How near people come to the synthetic rows" in page and (f"AUC {near.auc:.3g}, between" in page) == near.tells
 
 
 def test_without_it_nothing_is_otherwise(ledger: Ledger, tmp_path: Path) -> None:

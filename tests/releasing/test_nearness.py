@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from release_samples import certificate
+from release_samples import ACCURACY, certificate, released_schema, rows
 from scipy import stats
 
 from dpsynth.errors import VerificationFailed
 from dpsynth.privacy import GDP, ZCDP, Cost, Currency, Request
-from dpsynth.releasing.certificate import LIMITS, MEASURED_BESIDE, Certificate, Event
+from dpsynth.releasing.certificate import LIMITS, MEASURED_BESIDE, Certificate, Event, LedgerTotals
 from dpsynth.releasing.nearness import KIND, Guarantee, Nearness, published, told_apart
 from dpsynth.releasing.order import together
+from dpsynth.releasing.report import PublicFacts, public_report
 
 RUNS = 2_000
 LEAST = stats.binom.ppf(1e-7, RUNS, 0.95) / RUNS
@@ -47,6 +48,7 @@ SHAPES = {
     "alike": (np.ones(8) / 8, np.ones(8) / 8),
     "leaning": (np.linspace(1.5, 0.5, 8) / 8, np.ones(8) / 8),
     "copies": (np.array([0.97, *[0.03 / 7] * 7]), np.array([*[0.01 / 7] * 7, 0.99])),
+    "rare": (np.array([0.0, 1.0]), np.array([0.002, 0.998])),
 }
 SIZES = {"few": (60, 30), "some": (700, 150), "many": (7_000, 1_500)}
 
@@ -84,6 +86,33 @@ def test_the_interval_covers_noise_and_sampling_as_stated(shape: str, size: str,
     assert share >= LEAST
 
 
+def rarely_covered(sigma: float) -> float:
+    """The least share of intervals that hold the truth, where one side is known and of the other so many units are to be expected in bin 0 as suits
+    it worst. Reckoned, not drawn: the sum over all noised counts. The other bin's 100,000 units make up for nothing."""
+    others, noises = 100_000, np.arange(-math.ceil(10 * sigma), math.ceil(10 * sigma) + 1)
+    law = np.exp(-(noises**2) / (2 * sigma**2)) / np.exp(-(noises**2) / (2 * sigma**2)).sum()
+    counts = np.arange(noises[0], 101 + noises[-1])
+    found = np.array([told_apart([0, 2**40], [int(k), others], sigma)[1] for k in counts])
+    shares = []
+    for expected in np.arange(0.25, 40, 0.25):
+        auc = 0.5 * others / (others + expected)
+        held = (found[:, 0] <= auc) & (auc <= found[:, 1])
+        shares.append(np.convolve(stats.poisson.pmf(np.arange(101), expected), law)[held].sum())
+    return float(min(shares))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0, 3.0, 5.0, 15.0])
+def test_a_few_units_in_a_bin_beside_a_side_that_is_known(sigma: float) -> None:
+    assert 0.95 < rarely_covered(sigma) < 0.97
+
+
+@pytest.mark.parametrize(("deviations", "added", "sigma"), [(2.0, 1, 0.5), (2.0, 3, 3.0), (2.1, 1, 0.5)])
+def test_with_less_of_either_they_would_not_be_covered(monkeypatch: pytest.MonkeyPatch, deviations: float, added: int, sigma: float) -> None:
+    monkeypatch.setattr("dpsynth.releasing.nearness.DEVIATIONS", deviations)
+    monkeypatch.setattr("dpsynth.releasing.nearness.ADDED", added)
+    assert rarely_covered(sigma) < 0.95
+
+
 def test_the_interval_is_of_use_where_there_is_something_to_see() -> None:
     assert covered(*noised("alike", "many", 5.0), 5.0)[1] < 0.04
     assert covered(*noised("copies", "some", 5.0), 5.0)[1] < 0.1
@@ -100,6 +129,7 @@ def nearness(currency: Currency = GDP, **changes: Any) -> Nearness:
 
 
 def with_nearness(currency: Currency = GDP, **changes: Any) -> Certificate:
+    """Rows of (1, 1e-9), and histograms that add (0.1, 1e-9)."""
     rows, beside = (Request(e, 1e-9, False, "").cost_in(currency) for e in (1.0, 0.1))
     events = (Event("marginal", "age", rows.amount, 0.0), Event(KIND, "units", beside.amount, 0.0))
     held: dict[str, Any] = {
@@ -121,7 +151,38 @@ def test_a_certificate_says_what_each_part_is_and_both_together(currency: Curren
     assert read == whole
     assert 1.0 < whole.epsilon < 1.1
     assert "by (1, 1e-09)" not in whole.statement and "themselves are (1, 1e-09)" in whole.statement
-    assert "histograms by themselves (0.1, 1e-09)" in whole.statement
+    assert "given the rows, what the histograms add is (0.1, 1e-09)-differentially private." in whole.statement
+    assert "histograms by themselves" not in whole.statement
+
+
+@pytest.mark.parametrize("currency", [GDP, ZCDP], ids=lambda c: c.name)
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(("epsilon", "added"), [(0.001, 9.5), (9.5, 0.001)])
+def test_a_small_charge_beside_a_large_one_is_not_lost_in_rounding(currency: Currency, named: bool, epsilon: float, added: float) -> None:
+    rows, beside = Request(epsilon, 1e-9, named, "").cost_in(currency), Request(added, 1e-9, False, "").cost_in(currency)
+    sigma = currency.noise_sigma(beside.amount * (1 - 1e-9), 1)
+    section = published(Guarantee(epsilon, 1e-9), Guarantee(added, 1e-9), 5, [0.0], sigma, [[400, 200], [80, 45]])
+    whole = with_nearness(
+        currency,
+        nearness=section,
+        epsilon=together(epsilon, 1e-9, [rows, beside]),
+        amount=rows.amount + beside.amount,
+        delta_event=rows.event_delta,
+        events=(Event("marginal", "age", rows.amount, rows.event_delta), Event(KIND, "units", beside.amount, 0.0)),
+        ledger=LedgerTotals("L1", "clinic", 30.0, 1e-6, "5f" * 32),
+    )
+    assert list(whole.faults()) == []
+
+
+def test_the_page_says_what_the_histograms_add_and_gives_no_number_that_means_nothing() -> None:
+    near, drowned = (
+        published(Guarantee(1.0, 1e-9), Guarantee(0.1, 1e-9), 5, [0.0], 50.0, c) for c in ([[900, 9000], [100, 3000]], [[-3, 1], [5, 5]])
+    )
+    pages = (PublicFacts(replace(with_nearness(), nearness=n), released_schema(), rows(), ACCURACY) for n in (near, drowned))
+    said, silent = map(public_report, pages)
+    assert "given the rows, what the histograms add is (0.1, 1e-09)-differentially private." in said
+    assert near.tells and f"AUC {near.auc:.3g}, between" in said and "nothing to tell.</strong>" not in said
+    assert not drowned.tells and "No AUC: the noise leaves nothing to tell.</strong>" in silent and "AUC 0.5" not in silent
 
 
 def test_both_together_are_at_least_what_their_amounts_are() -> None:
@@ -144,8 +205,14 @@ def test_one_without_has_no_such_section() -> None:
         ({"nearness": nearness(train=(400, 40, 200, 60))}, "not the one that is written"),
         ({"nearness": nearness(sigma=5.0)}, "not paid for"),
         ({"nearness": nearness(sigma=math.nan)}, "out of range"),
+        ({"nearness": nearness(sigma=0.4)}, "out of range"),
+        ({"nearness": nearness(sigma=1e154)}, "out of range"),
+        ({"nearness": nearness(sigma=1e200)}, "out of range"),
         ({"nearness": nearness(control=(1, 2))}, "one count for each bin"),
         ({"nearness": nearness(edges=(0.0, 2.0, 2.0))}, "do not rise"),
+        ({"nearness": nearness(edges=(-1.0, 2.0, 3.0))}, "do not rise"),
+        ({"nearness": nearness(edges=(0.0, 2.0, 6.0))}, "do not rise"),
+        ({"nearness": nearness(edges=(), train=(40,), control=(5,))}, "do not rise"),
         ({"nearness": nearness(train=(10**400, 40, 200, 60))}, "larger counts"),
         ({"nearness": nearness(rows=Guarantee(0.9, 1e-9))}, "rows were charged more"),
         ({"nearness": nearness(histograms=Guarantee(0.05, 1e-9))}, "histograms were charged more"),
