@@ -192,7 +192,13 @@ def _verification(bundle: Path, files: dict[str, bytes], known: tuple[KnownKey, 
         check("policy", _policy_faults(files, certificate), f"policy.toml is the certificate's {certificate.policy.name}"),
     ]
     if near := certificate.nearness:
-        checks.append(check("nearness", near.faults(), f"the AUC of {near.auc:.3f} is that of the noised histograms" if near.tells else "the noise of the histograms leaves no AUC to tell"))
+        checks.append(
+            check(
+                "nearness",
+                near.faults(),
+                f"the AUC of {near.auc:.3f} is that of the noised histograms" if near.tells else "the noise of the histograms leaves no AUC to tell",
+            )
+        )
     if signer is None or changed or not {"schema.json", "synthetic.csv", "synthetic.parquet"} <= files.keys():
         checks.append(Check("rows", "skipped", ("not looked at: first a known key must vouch for these very files",)))
     else:
