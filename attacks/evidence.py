@@ -202,7 +202,7 @@ def _unreadable(synthetic: pd.DataFrame, tables: Mapping[str, Table], schema: Sc
     columns = _ordered(schema)
     numeric, others = columns[: rows.numbers.shape[1]], columns[rows.numbers.shape[1] :]
     for column, own, trained, known in zip(numeric, rows.numbers.T, train.numbers.T, people.numbers.T, strict=True):
-        no_number = np.isnan(own) & [text is not None for text in read_text(_without_truths(synthetic[column.name]), column)]
+        no_number = np.isnan(own) & pd.notna(read_text(_without_truths(synthetic[column.name]), column))
         if no_number.any() or hidden.strange_numbers(own, known, column) or hidden.emptied(~np.isnan(own), ~np.isnan(trained)):
             yield column.name
     for column, codes, held, everyone in zip(others, rows.codes.T, train.codes.T, people.codes.T, strict=True):

@@ -807,9 +807,16 @@ NEARNESS = (
         (f"{GATE}::test_an_answer_is_about_the_rows_that_were_there",),
     ),
     Mutation(
+        "what is beside a release dropped once it was told",
+        "privacy/ledger.py",
+        'if attempt is not None and granted.body.get("beside", []) != names:',
+        "if False:",
+        ("privacy/test_ledger.py::test_nothing_is_added_beside_a_release_that_was_charged_nor_dropped",),
+    ),
+    Mutation(
         "rows granted, and what is beside them forgotten",
         "privacy/ledger.py",
-        "                self._granted(session, other, name)\n            return",
+        '                self._granted(session, other, name, None, {"of": release})\n            return',
         "                pass\n            return",
         ("privacy/test_ledger.py::test_requests_beside_each_other_are_granted_together_or_not_at_all[file]",),
     ),
