@@ -183,7 +183,7 @@ def unread() -> pd.DataFrame:
 def test_a_resumed_release_is_told_the_same_number_without_reading(tmp_path: Path) -> None:
     of = schema(MEASURED)
     ledger = Ledger.create(tmp_path / "ledger.db", "people", 3.0, 1e-6)
-    frame = units(*[2] * 900, *[7] * 500)
+    frame = units(*[2] * 4500, *[7] * 2500)  # so many that the number is 8 whatever the noise: of a fifth of them one run in sixty found 2
 
     def asked(rows: Any) -> tuple[int, list[float]]:
         table = ledger.resumable_table(rows, of, "the release", tmp_path / "answers.jsonl")
