@@ -1,4 +1,4 @@
-"""Boosted trees on mixed columns: what tells rows of one table from rows of another. The only module that needs scikit-learn."""
+"""Boosted trees on mixed columns: what tells rows of one table from rows of another."""
 
 from __future__ import annotations
 

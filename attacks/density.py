@@ -25,8 +25,8 @@ FEW = 4
 def density_ratio(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """log p_synthetic(x) - log p_reference(x) of each target (DOMIAS; van Breugel et al., AISTATS 2023)."""
     _require_reference(evidence)
-    synthetic = _log_density(neighbours(evidence).near, len(evidence.synthetic), evidence)
-    reference = _log_density(surroundings(evidence).to_reference, len(evidence.reference), evidence)
+    synthetic = log_density(neighbours(evidence).near, len(evidence.synthetic), evidence)
+    reference = log_density(surroundings(evidence).to_reference, len(evidence.reference), evidence)
     return Scores.split(synthetic - reference, evidence)
 
 
@@ -38,7 +38,7 @@ def gen_lra(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """
     _require_reference(evidence)
     near, at = neighbours(evidence).near, neighbours(evidence).near_at
-    there = _log_density(surroundings(evidence).from_rows(evidence.synthetic), 1, evidence)
+    there = log_density(surroundings(evidence).from_rows(evidence.synthetic), 1, evidence)
     gain = np.log1p(np.exp(np.minimum(-near * evidence.pool.width / WIDTH - there[at], 700.0)))
     return Scores.split(np.where(at >= 0, gain, 0.0).sum(axis=1), evidence)
 
@@ -63,8 +63,8 @@ def _radius(far: Floats, weight: Floats, enough: float) -> Floats:
     return np.take_along_axis(far, np.take_along_axis(order, reached[:, None], axis=1), axis=1)
 
 
-def _log_density(near: Floats, rows: int, evidence: Evidence) -> Floats:
-    """Up to the kernel's constant; -inf nowhere, since there is at least one row."""
+def log_density(near: Floats, rows: int, evidence: Evidence) -> Floats:
+    """Up to the kernel's constant, shape (targets,); -inf without any row."""
     return np.asarray(logsumexp(-near * evidence.pool.width / WIDTH, axis=1) - np.log(rows))
 
 

@@ -32,8 +32,7 @@ def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """
     rare = rare_rows(evidence)
     _require_rare(rare[: len(evidence.members)], "rows")
-    hits = np.isin(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
-    return Scores.split(np.where(rare, hits, np.nan), evidence)
+    return Scores.split(np.where(rare, met(evidence), np.nan), evidence)
 
 
 def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
@@ -102,6 +101,11 @@ def dcr_share(evidence: Evidence, rng: np.random.Generator) -> Scores:
     rows: those are not independent, and by a binomial test one in ten fresh samples is a leak at a level of one in twenty.
     """
     return Scores.split(neighbours(evidence).votes, evidence)
+
+
+def met(evidence: Evidence) -> Flags:
+    """Which targets equal a synthetic row in every column, numbers to five digits; shape (members + controls,)."""
+    return np.isin(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
 
 
 def rare_rows(evidence: Evidence) -> Flags:

@@ -159,7 +159,7 @@ SECTIONS: Mapping[str, Mapping[str, _Rule]] = {
     "split": {share: _between(0, 1) for share in ("train", "control", "reference")},
     "tests": {
         "confidence": _between(0.5, 1),
-        "exchangeability_alpha": _between(0.001, 0.5),
+        "exchangeability_alpha": _between(0.002, 0.5),
         "blind_alpha": _between(0, 0.5),
         "claim_alpha": _between(0, 0.5),
         "singling_out_guesses": _whole(100),

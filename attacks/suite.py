@@ -290,8 +290,12 @@ def _blind_p(evidence: Evidence, rng: np.random.Generator) -> float:
 
 
 def _exchangeability_p(evidence: Evidence, scores: Mapping[str, Scores], rng: np.random.Generator) -> float:
+    """All attacks at once, and copies by themselves: they are what is looked for first, and one among so many would need to be seen twice as well."""
+    from attacks.copies import copies
+
     rows = [row for score in scores.values() for row in _linear(score.pooled)]
-    return statistics.exchangeability(np.array(rows), len(evidence.members), rng)
+    p = [statistics.exchangeability(np.array(asked), len(evidence.members), rng) for asked in (rows, [copies(evidence)])]
+    return min(1.0, 2 * min(p))
 
 
 def _linear(pooled: Floats) -> list[Floats]:

@@ -210,7 +210,7 @@ def _split_overlaps(overlap: Sequence[str] | None) -> Iterator[Reason]:
 
 def _tests_missing(claim: Claim | None, claim_p: float | None, exchangeability_p: float | None, has_control: bool) -> Iterator[Reason]:
     if has_control and claim is None and exchangeability_p is None:
-        yield _reason("missing_evidence", "exchangeability", "the joint test did not run")
+        yield _reason("missing_evidence", "exchangeability", "whether members are told from controls was not tested")
     if has_control and claim is not None and claim_p is None:
         yield _reason("missing_evidence", "claim", "the claim was not put to the test")
 
