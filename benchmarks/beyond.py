@@ -141,7 +141,7 @@ def main() -> None:
     for name in words.tables:
         found: dict[str, list[tuple[float, ...]]] = {way: [] for way in words.ways}
         for seed in range(words.seeds):
-            train, earlier, schema, sizes = _halves(name, seed)
+            train, earlier, schema, sizes = halves(name, seed)
             release = AIM(words.epsilon, DELTA).fit(earlier, schema)
             for way in words.ways:
                 found[way].append(_measured(WAYS[way], train, release, schema, sizes, words.epsilon))
@@ -150,7 +150,7 @@ def main() -> None:
             print(f"| {name} | {len(train):,} | {way} | {_said(two)} | {_said(three)} | {fmean(seconds):.0f} |", flush=True)
 
 
-def _halves(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Schema, dict[str, int]]:
+def halves(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Schema, dict[str, int]]:
     """Half of the rows, the other half, and how they are coded."""
     table = prepare(name, DATA)
     domain, rows = json.loads(table.domain.read_text()), pd.read_csv(table.train).sample(frac=1, random_state=seed)
