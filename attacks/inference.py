@@ -12,6 +12,9 @@ taken, is met by any guess where numbers are negative, and by none at zero.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,11 +36,18 @@ def inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
 def confident_inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """The same among a tenth of the members and of the controls, column by column: those whose closest row by the other columns is closest.
 
-    A tenth of each, not of all: where rows were copied all of the closest are members, and there would be nobody to compare with.
+    A tenth of each, not of all: where rows were copied all of the closest are members, and there would be nobody to compare with. So these scores
+    enter no test that shuffles labels. Of those that are equally close some are drawn by lot: with all of them one side's tenth could be half of it.
     """
     far, n = neighbours_by_parts(evidence).how_far_without, len(evidence.members)
-    close = np.concatenate([part <= np.quantile(part, CLOSEST, axis=0) for part in (far[:n], far[n:])])
-    return Scores.by_column(np.where(close, _guessed(evidence), np.nan), evidence)
+    close = np.concatenate([_closest(part, rng) for part in (far[:n], far[n:])])
+    return replace(Scores.by_column(np.where(close, _guessed(evidence), np.nan), evidence), blind=False)
+
+
+def _closest(far: Floats, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """The tenth that is closest, column by column, ties by lot; the shape of `far`, (n, columns)."""
+    place = np.argsort(np.lexsort((rng.random(far.shape), far), axis=0), axis=0)
+    return np.asarray(place < math.ceil(CLOSEST * len(far)))
 
 
 def _guessed(evidence: Evidence) -> Floats:

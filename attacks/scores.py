@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,14 @@ class Scores:
         controls: shape (controls,), or (controls, columns).
         guesses: how many guesses the scores count, for attacks that guess.
         columns: the names of the columns, for an attack on each.
+        blind: whether who is a target was decided without knowing who is a member. Where not, labels are not exchangeable given the scores.
     """
 
     members: Floats
     controls: Floats
     guesses: int = 0
     columns: tuple[str, ...] = ()
+    blind: bool = True
 
     @classmethod
     def split(cls, pooled: Floats, evidence: Evidence, guesses: int = 0) -> Scores:
@@ -50,10 +52,8 @@ class Scores:
 
     @property
     def overall(self) -> Scores:
-        """One score a target: the mean over its columns, of those that are targets."""
-        if not self.columns:
-            return self
-        return Scores(*(np.where(np.isnan(s), 0.0, s).sum(axis=1) / np.maximum((~np.isnan(s)).sum(axis=1), 1) for s in (self.members, self.controls)))
+        """One score a target: the mean over the columns in which it is one, NaN where it is one in none."""
+        return replace(self, members=_mean(self.members), controls=_mean(self.controls), columns=()) if self.columns else self
 
     @property
     def pooled(self) -> Floats:
@@ -62,3 +62,8 @@ class Scores:
     def targets(self) -> tuple[Floats, Floats]:
         """Members' and controls' scores without the rows that are no targets."""
         return self.members[~np.isnan(self.members)], self.controls[~np.isnan(self.controls)]
+
+
+def _mean(scores: Floats) -> Floats:
+    known = ~np.isnan(scores)
+    return np.where(known.any(axis=1), np.where(known, scores, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)

@@ -212,7 +212,7 @@ def _of_subgroups(columns: Sequence[str]) -> Iterator[Attack]:
 
 
 def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Generator) -> tuple[list[Endpoint], Scores | None]:
-    """One attack and its positive control. Never raises: what breaks becomes the endpoints' status."""
+    """One attack and its positive control, and the scores where they are blind. Never raises: what breaks becomes the endpoints' status."""
     started = time.perf_counter()
     try:
         _require_targets(attack, evidence)
@@ -224,7 +224,7 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
     except Exception as error:
         return _unmeasured(attack, policy, "error", f"the attack broke ({type(error).__name__})", started), None
     seconds = time.perf_counter() - started
-    return [_endpoint(name, e, attack, policy, seen, seconds, scores) for name, e in measured.items()], scores.overall
+    return [_endpoint(name, e, attack, policy, seen, seconds, scores) for name, e in measured.items()], scores.overall if scores.blind else None
 
 
 def _require_targets(attack: Attack, evidence: Evidence) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import controls, statistics
-from attacks.distances import neighbours, spread
+from attacks.distances import neighbours, neighbours_by_parts, spread
 from attacks.evidence import Evidence, Table
 from attacks.inference import confident_inference, inference
 from attacks.kernels import LANES, scan
@@ -81,6 +81,21 @@ def test_a_negative_number_is_not_guessed_by_any_guess() -> None:
 def test_nothing_is_inferred_from_strangers_rows(score: Score) -> None:
     p = [worst_of(score(evidence(seed), RNG), 0.1, 0.95).p_null for seed in range(60)]
     assert sum(q < 0.05 for q in p) <= 9  # of 60 at a level of 5 %: more than 9 happen once in 1,000
+
+
+def test_the_surest_tenth_is_a_tenth_of_each_side_however_many_are_equally_close() -> None:
+    """Once a tenth of the controls was half of them: those of a distance that a little less than a tenth of the members had, and its ties."""
+    e = evidence(9, 200, numbers=0, codes=3, spread=2)
+    for found in (confident_inference(e, np.random.default_rng(seed)) for seed in range(5)):
+        assert all((~np.isnan(side)).sum(axis=0).tolist() == [20] * 3 for side in (found.members, found.controls))
+        assert not found.blind and np.isnan(found.overall.members).any()
+
+
+def test_what_is_drawn_among_the_equally_close_is_drawn_by_lot() -> None:
+    e = evidence(9, 200, numbers=0, codes=3, spread=2)
+    first, second = (~np.isnan(confident_inference(e, np.random.default_rng(seed)).members[:, 0]) for seed in (0, 1))
+    far = neighbours_by_parts(e).how_far_without[:200, 0]
+    assert (first != second).any() and max(far[first]) == max(far[second]) == np.sort(far)[19]
 
 
 @pytest.mark.parametrize("score", [inference, confident_inference])

@@ -52,6 +52,10 @@ def test_a_fresh_real_sample_passes(passed: attacks.Report) -> None:
     assert {e.name for e in passed.endpoints} >= set(passed.policy.tolerance) - {"distance_subgroups", "shadow"}
 
 
+def test_no_score_whose_targets_were_chosen_side_by_side_enters_a_test_that_shuffles_labels(passed: attacks.Report) -> None:
+    assert len(passed.scores) > 15 and all(scores.blind for scores in passed.scores.values())
+
+
 def test_replay_agrees_and_the_document_is_json(passed: attacks.Report) -> None:
     document = json.loads(json.dumps(passed.document(), allow_nan=False))
     again = attacks.replay(document, passed.policy)
