@@ -201,6 +201,9 @@ def plan(words: Namespace) -> Reply:
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
         "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
     ]
+    alone = [f"{p.epsilon:g}" for p in lines if not p.structure]
+    if alone:
+        notes.append(f"At epsilon {', '.join(alone)} each column is told of by itself only: nothing of how columns go together.")
     said = [*table(header, rows), *notes, *_standing_notes(lines, words.generator)]
     return Reply(said, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
 

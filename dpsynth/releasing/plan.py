@@ -42,6 +42,7 @@ class Prediction:
         megabytes: the most memory that the release holds; `fit_megabytes` for fitting and sampling alone.
         standing: of AIM and the generators that train, the two-way error in parts of that of independent columns, as measured where rows told no
             more; None where none was. Of one column nothing.
+        structure: whether the budget is expected to tell more than each column by itself.
         not_offered: those that train and lose to independent columns so, or were not measured; they are planned if asked for by name.
     """
 
@@ -59,6 +60,7 @@ class Prediction:
     fit_megabytes: float
     standing: Mapping[str, float | None]
     not_offered: tuple[str, ...]
+    structure: bool
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,6 +91,7 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
         fit_megabytes=fit_megabytes(outline),
         standing=standing,
         not_offered=tuple(g for g, error in standing.items() if g in DEEP and loses(error)),
+        structure=outline.columns > 1 and generator != "independent" and outline.buys_structure,
     )
 
 

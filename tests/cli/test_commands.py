@@ -117,6 +117,7 @@ def test_plan_reads_no_rows_and_gets_better_with_epsilon(survey_files: tuple[Pat
     assert plan[0]["column_error"] > plan[1]["column_error"] > plan[2]["column_error"] and all(p["can_pass"] for p in plan)
     few = run(capsys, "plan", "--schema", survey_files[1], "--units", "300", "--epsilon", "1")["plan"][0]
     assert not few["can_pass"]
+    assert plan[1]["structure"] and not few["structure"]
     strict = run(capsys, "plan", "--schema", survey_files[1], "--units", "8366", "--epsilon", "1", "--policy", "strict-public")["plan"][0]
     assert strict["control_share"] > plan[0]["control_share"]
 

@@ -40,7 +40,7 @@ def test_a_target_asks_for_every_marginal_of_three_columns_with_it() -> None:
 
 
 def test_a_weight_of_a_column_is_that_of_every_pair_that_holds_it_unless_the_other_is_heavier() -> None:
-    pairs = {p: 1 for p in combinations(COLUMNS, 2)} | {p: 3 for p in combinations(COLUMNS, 2) if "b" in p}
+    pairs = dict.fromkeys(combinations(COLUMNS, 2), 1) | {p: 3 for p in combinations(COLUMNS, 2) if "b" in p}
     assert closure({"b": 3}, COLUMNS) == closure(pairs, COLUMNS)
     assert closure({"b": 3, "c": 5}, COLUMNS) == closure(pairs | {p: 5 for p in combinations(COLUMNS, 2) if "c" in p}, COLUMNS)
     assert closure({"b": 1}, COLUMNS) == closure(2, COLUMNS)
