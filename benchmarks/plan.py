@@ -44,7 +44,7 @@ RESULTS = Path(__file__).parent / "results" / "plan.jsonl"
 MADE_ROWS = 10_000
 CACHE = Path("/tmp/plan-tables")
 SURVEY = "survey"
-TABLES = (SURVEY, "acs_national2019_1000", "adult", "bank_marketing", "rand_hie", "diabetes130", "cps_tax_units", "military", "mpls_stops")
+TABLES = (SURVEY, "acs_national2019_1000", "adult", "bank_marketing", "rand_hie", "diabetes130", "cps_tax_units")
 GENERATORS = ("independent", "mst", "mwem", "privbayes", "aim")
 MADE = re.compile(r"(random|woven)-(\d+)x(\d+)")
 # The constants that `constants` tries, and by what factors.

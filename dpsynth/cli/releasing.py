@@ -202,7 +202,8 @@ def plan(words: Namespace) -> Reply:
         "attacker right: at best, guessing about one person from even odds. No row was read.",
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
         "From the least to the usual, where it depends on how much columns have to do with each other, which no schema tells.",
-        "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
+        "Error, time and memory are good to about a factor of two, of a span its nearer end; on tables unlike those they were fitted to,",
+        "perhaps less: evenly spread categories that noise hides err up to three times as much.",
     ]
     alone = [f"{p.epsilon:g}" for p in lines if not p.structure]
     if alone:
