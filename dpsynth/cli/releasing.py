@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dpsynth.releasing.plan import Prediction
 
 DEMO_EPSILON, DEMO_DELTA = 1.0, 1e-9
+# Two times of a plan that are no further apart than this are told as one.
+NEAR = 1.5
 
 
 def demo(words: Namespace) -> Reply:
@@ -187,8 +189,8 @@ def plan(words: Namespace) -> Reply:
             "can pass"
             if p.can_pass
             else "cannot pass" + (f" (control share {p.control_share:g} would)" if p.control_share and p.epsilon <= policy.max_epsilon else ""),
-            f"{p.seconds:,.0f}",
-            f"{p.fit_seconds:,.0f}",
+            _span(p.least_seconds, p.seconds),
+            _span(p.least_fit_seconds, p.fit_seconds),
             f"{p.megabytes:,.0f}",
         ]
         for p in lines
@@ -199,10 +201,20 @@ def plan(words: Namespace) -> Reply:
         "column error: expected total variation of one column's distribution, 0 to 1. 1,000 people as: within, 19 times in 20.",
         "attacker right: at best, guessing about one person from even odds. No row was read.",
         "CPU s: seconds on one core, for the whole release; by the clock a busy or slower machine takes longer. MB: memory, at its peak.",
-        "Error, time and memory are good to about a factor of two; on tables unlike those they were fitted to, perhaps less.",
+        "From the least to the usual, where it depends on how much columns have to do with each other, which no schema tells.",
+        "Error, time and memory are good to about a factor of two, of a span its nearer end; on tables unlike those they were fitted to,",
+        "perhaps less: evenly spread categories that noise hides err up to three times as much.",
     ]
+    alone = [f"{p.epsilon:g}" for p in lines if not p.structure]
+    if alone:
+        notes.append(f"At epsilon {', '.join(alone)} each column is told of by itself only: nothing of how columns go together.")
     said = [*table(header, rows), *notes, *_standing_notes(lines, words.generator)]
     return Reply(said, {"generator": words.generator, "policy": policy.name, "plan": [p.document() for p in lines]})
+
+
+def _span(least: float, usual: float) -> str:
+    """One figure where both are near enough to it, else both."""
+    return f"{usual:,.0f}" if usual <= NEAR * least else f"{least:,.0f} to {usual:,.0f}"
 
 
 def _standing_notes(lines: Sequence[Prediction], asked: str) -> list[str]:

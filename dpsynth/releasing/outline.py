@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from statistics import fmean
 
 from dpsynth.deep import planning
@@ -18,6 +19,7 @@ from dpsynth.privacy.unit import most_moved
 from dpsynth.schema import Column, PrivacyUnit, Schema
 from dpsynth.synthesizers.bench import LEAST_LEFT, share_of_columns
 from dpsynth.synthesizers.registry import DEEP
+from dpsynth.synthesizers.views import MOST_CELLS, RARE
 
 GUESSED_CATEGORIES = 30
 # Rows of a unit where they are to be measured (3 leave .95 of the units whole in diabetes130 and in cps, 5 in rand_hie), and where a unit
@@ -133,6 +135,14 @@ class Outline:
     @property
     def pairs(self) -> float:
         return math.comb(self.columns, 2)
+
+    @cached_property
+    def pair_cells(self) -> float:
+        """The cells of all pairs that are offered to a choice, each column in the codes that noise leaves apart (`synthesizers/views.py`): as
+        many as can hold so many rows. Coarse views have more than that, rare codes less: .6 to 1.1 of it on four tables."""
+        most = 1 + self.trained / (RARE * self.sigma(self.deserved))
+        fine = [min(size, most) for size in self.sizes]
+        return sum(cells for cells in (a * b for a, b in combinations(fine, 2)) if cells <= MOST_CELLS)
 
 
 def _size(column: Column) -> int:

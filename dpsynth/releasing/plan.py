@@ -15,7 +15,7 @@ from dpsynth.errors import BadInput, Fault
 from dpsynth.privacy import gdp
 from dpsynth.privacy.cost import require_budget
 from dpsynth.releasing.closeness import column_error, noise_error
-from dpsynth.releasing.effort import fit_megabytes, fit_seconds, release_megabytes, release_seconds
+from dpsynth.releasing.effort import fit_megabytes, fit_seconds, least_fit_seconds, least_release_seconds, release_megabytes, release_seconds
 from dpsynth.releasing.outline import Outline
 from dpsynth.releasing.standing import loses, standings
 from dpsynth.schema import Schema
@@ -38,10 +38,12 @@ class Prediction:
         group: a group of 1,000 people is reported within this many, 19 times in 20.
         best_odds: how often an attacker with even odds guesses right about one unit, at best.
         can_pass: whether the control will be large enough for the policy's tolerances; `control_share` the least that is.
-        seconds: of CPU on one core, for the whole release; `fit_seconds` for fitting and sampling alone.
+        seconds: of CPU on one core, for the whole release; `fit_seconds` for fitting and sampling alone. They are those of a table with as
+            much structure as most have; `least_seconds` and `least_fit_seconds` those of a table without: a schema does not tell which it is.
         megabytes: the most memory that the release holds; `fit_megabytes` for fitting and sampling alone.
         standing: of AIM and the generators that train, the two-way error in parts of that of independent columns, as measured where rows told no
             more; None where none was. Of one column nothing.
+        structure: whether the budget is expected to tell more than each column by itself.
         not_offered: those that train and lose to independent columns so, or were not measured; they are planned if asked for by name.
     """
 
@@ -57,8 +59,11 @@ class Prediction:
     megabytes: float
     fit_seconds: float
     fit_megabytes: float
+    least_seconds: float
+    least_fit_seconds: float
     standing: Mapping[str, float | None]
     not_offered: tuple[str, ...]
+    structure: bool
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,8 +92,11 @@ def predict(schema: Schema, units: int | None, epsilon: float, delta: float, pol
         megabytes=release_megabytes(outline),
         fit_seconds=fit_seconds(outline),
         fit_megabytes=fit_megabytes(outline),
+        least_seconds=least_release_seconds(outline),
+        least_fit_seconds=least_fit_seconds(outline),
         standing=standing,
         not_offered=tuple(g for g, error in standing.items() if g in DEEP and loses(error)),
+        structure=outline.columns > 1 and generator != "independent" and outline.buys_structure,
     )
 
 

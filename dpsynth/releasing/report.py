@@ -89,9 +89,16 @@ def public_report(facts: PublicFacts) -> str:
         nearness=None if facts.certificate.nearness is None else _nearness_panel(facts.certificate.nearness),
         has_whiskers=any("Noisy count" in p.header for p in panels),
         accuracy=measured,
+        alone=_columns_alone(facts),
         meaning=MEANING,
         near_meaning=NEARER,
     )
+
+
+def _columns_alone(facts: PublicFacts) -> bool:
+    """Whether the generator was told of single columns only: no table of two was measured, and nothing was trained."""
+    told_of_pairs = any(len(e["columns"]) > 1 for e in facts.accuracy) or any(e.kind == "train" for e in facts.certificate.events)
+    return len(facts.schema.synthesised) > 1 and not told_of_pairs
 
 
 def custodian_report(facts: CustodianFacts) -> str:

@@ -35,8 +35,9 @@ class AIM(Generator):
     """Adaptive and iterative mechanism.
 
     Args:
-        workload: the marginals that matter: all of so many columns (2), those of three columns that hold a target ("income"), or a
-            whole-numbered weight for each ({("age", "income"): 5}).
+        workload: the marginals that matter: all of so many columns (2), those of three columns that hold a target ("income"), a
+            whole-numbered weight for each ({("age", "income"): 5}), or all pairs with weights of columns ({"age": 5}): a pair weighs what
+            its heavier column does, a column that is not named weighs 1.
         max_model_size: megabytes (2^20 bytes) that the model's cliques may take, at 8 bytes a cell.
     """
 

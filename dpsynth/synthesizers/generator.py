@@ -11,13 +11,20 @@ import pandas as pd
 from dpsynth.encoding import Codec, needs_events, released_attributes
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy import Attribute, PrivateTable, Request
-from dpsynth.privacy.cost import require_budget
+from dpsynth.privacy.cost import EVENT_SHARE, TICK, require_budget
+from dpsynth.privacy.currency import CURRENCIES
+from dpsynth.privacy.gdp import MAX_SIGMA
 from dpsynth.privacy.table import single_use
+from dpsynth.privacy.unit import most_moved, parts_of_one
 from dpsynth.schema import Column, Schema
 from dpsynth.schema.impossible import contradictions
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.source import Source
+
+# No generator asks for less than this part of its grant at once, for each column; and of a measurement's amount so many ticks are enough
+# that rounding one up is far below the part in 10^9 that is kept back for it.
+LEAST_PART, FINEST = 1e-4, 2**33
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,15 @@ class Generator(ABC):
         return []
 
     def request(self, schema: Schema) -> Request:
-        """What a fit on a table of this schema asks of the budget. Raises `BadInput` for options that do not suit the schema."""
+        """What a fit on a table of this schema asks of the budget.
+
+        Raises:
+            BadInput: options that do not suit the schema, or so little budget that some measurement would not be bought by its share of it.
+        """
         refuse([*contradictions(schema.impossible, {c.name: c for c in schema.columns}), *self.check(schema)])
-        return Request(self.epsilon, self.delta, self.trains or needs_events(schema), self.name, schema.unit.columns)
+        request = Request(self.epsilon, self.delta, self.trains or needs_events(schema), self.name, schema.unit.columns)
+        refuse(_too_little(request, schema))
+        return request
 
     def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:
         """Charge the whole budget, then measure, then estimate.
@@ -68,7 +81,7 @@ class Generator(ABC):
 
         Raises:
             BudgetExceeded: before any row is read.
-            BadInput: the frame's columns are not the schema's.
+            BadInput: what `request` refuses, or the frame's columns are not the schema's; nothing was spent.
         """
         table = rows if isinstance(rows, PrivateTable) else single_use(rows, _checked(rows, schema))
         granted = table.grant(self.request(table.schema))
@@ -90,6 +103,18 @@ class Generator(ABC):
     @abstractmethod
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         """Spend what is left of the grant on measurements and fit a model to them."""
+
+
+def _too_little(request: Request, schema: Schema) -> list[Fault]:
+    """What is wrong with a budget whose least share, in some currency, buys no noise below the largest there is: a measurement would be
+    refused in the midst of a fit, when the whole of it is charged."""
+    squared = (most_moved(schema.unit) * parts_of_one(schema.unit)) ** 2
+    least = max(float(FINEST * TICK), squared / MAX_SIGMA**2) * len(schema.synthesised) / LEAST_PART
+    if all(request.cost_in(currency).amount >= least for currency in CURRENCIES.values()):
+        return []
+    enough = 1.1 * max(currency.epsilon_of(request.delta * (1 - EVENT_SHARE), least) for currency in CURRENCIES.values())
+    what = f"{request.epsilon:g} is so little, with delta {request.delta:g}, that its shares buy no measurement of this schema's columns"
+    return [Fault("epsilon", what, f"write at least about {enough:.1e}")]
 
 
 def _checked(frame: pd.DataFrame, schema: Schema | None) -> Schema:

@@ -25,6 +25,8 @@ from dpsynth.synthesizers.source import Graphical, Source
 from dpsynth.synthesizers.source import restored as restored_source
 
 FORMAT = "dpsynth-model/3"
+# What is made unasked: 13 million rows of 15 columns.
+MOST_CELLS = 200_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,8 @@ class Model:
             seed: makes the sample repeatable; no privacy hangs on it.
 
         Raises:
-            BadInput: `rows` is not a whole number >= 0, or the schema's rules leave next to nothing of what the model draws.
+            BadInput: `rows` is not a whole number >= 0, or is not given where the noisy total is of more than `MOST_CELLS` cells; or the
+                schema's rules leave next to nothing of what the model draws.
         """
         rng = np.random.default_rng(seed)
         return possible(lambda n: self.codec.decode(self.source.sample(n, rng, self.codec.names), rng), self._rows(rows), self.schema)
@@ -82,10 +85,19 @@ class Model:
         return possible(lambda n: self.codec.decode(self.source.draw(n, rng, self.codec.names), rng, drawn), self._rows(rows), self.schema)
 
     def _rows(self, rows: int | None) -> int:
-        rows = round(self.total) if rows is None else rows
+        if rows is None:
+            return self._rows_by_default()
         if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or rows < 0:
             raise BadInput(Fault("rows", "not a whole number of at least 0", "write for example 10000"))
         return int(rows)
+
+    def _rows_by_default(self) -> int:
+        """The noisy total, unless that is so much that it may well be noise alone: at 300 rows a tiny budget tells of hundreds of millions."""
+        rows = round(self.total)
+        if rows * len(self.schema.synthesised) > MOST_CELLS:
+            what = f"not given, and the model's noisy total is {rows:,}, more than is made unasked (a tiny budget makes it mostly noise)"
+            raise BadInput(Fault("rows", what, "say how many, for example sample(rows=10000)"))
+        return rows
 
     def save(self, path: str | Path) -> None:
         """Write the model: plain arrays and JSON in one .npz file, no pickle, no raw cell."""

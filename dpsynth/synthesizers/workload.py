@@ -10,14 +10,21 @@ from dpsynth.graphical import Clique
 from dpsynth.privacy.table import MAX_WEIGHT
 from dpsynth.schema import Schema
 
-Workload = int | str | Mapping[Clique, int]
+Workload = int | str | Mapping[Clique, int] | Mapping[str, int]
 MOST_WAYS = 3
+EXAMPLE = '{("age", "income"): 5} for marginals, or {"age": 5} for columns'
 
 
 def weights_of(workload: Workload, columns: Sequence[str]) -> dict[Clique, int]:
-    """A weight for each marginal of the workload: all of so many columns, those of three that hold a target, or as they are given."""
+    """A weight for each marginal of the workload: all of so many columns, those of three that hold a target, or as they are given.
+
+    Weights of columns ask for all pairs. A pair weighs what its heavier column does, one that is not named 1: the larger and not
+    the product, for the noise of a choice grows with the heaviest weight.
+    """
     if isinstance(workload, Mapping):
-        return {tuple(clique): weight for clique, weight in workload.items()}
+        marginals = {clique: weight for clique, weight in workload.items() if not isinstance(clique, str)}
+        heavy = {column: weight for column, weight in workload.items() if isinstance(column, str)}
+        return marginals or {pair: max(heavy.get(c, 1) for c in pair) for pair in combinations(columns, min(2, len(columns)))}
     if isinstance(workload, str):
         others = [c for c in columns if c != workload]
         return {tuple(sorted((*pair, workload), key=columns.index)): 1 for pair in combinations(others, min(2, len(others)))}
@@ -39,18 +46,28 @@ def closure(workload: Workload, columns: Sequence[str]) -> dict[Clique, int]:
 def faults_of(workload: Workload, schema: Schema) -> list[Fault]:
     """What is wrong with a workload for a table of this schema."""
     if isinstance(workload, str):
-        return faults_of({(workload,): 1}, schema)
+        return faults_of({workload: 1}, schema)
     if not isinstance(workload, Mapping):
         whole = isinstance(workload, int) and not isinstance(workload, bool) and 1 <= workload <= MOST_WAYS
-        return [] if whole else [Fault("workload", f"not a number of columns from 1 to {MOST_WAYS}", 'write 2, or weights: {("age", "income"): 5}')]
-    names = [c.name for c in schema.synthesised]
-    unknown = sorted(set(chain.from_iterable(workload)) - set(names))
-    faults = [Fault(f"workload: column {n!r}", "is not synthesised by this schema", f"write one of {', '.join(names)}") for n in unknown]
+        return [] if whole else [Fault("workload", f"not a number of columns from 1 to {MOST_WAYS}", f"write 2, or weights: {EXAMPLE}")]
     if not workload:
-        faults.append(Fault("workload", "is empty", "write 2 for all pairs of columns"))
-    for clique, weight in workload.items():
+        return [Fault("workload", "is empty", "write 2 for all pairs of columns")]
+    strange = [key for key in workload if not _is_key(key)]
+    if strange:
+        return [Fault(f"workload: {key!r}", "neither a column nor a tuple of columns", f"write {EXAMPLE}") for key in strange]
+    if len({isinstance(key, str) for key in workload}) == 2:
+        return [Fault("workload", "weighs some columns and some marginals", f"write only one kind: {EXAMPLE}")]
+    cliques: dict[Clique, object] = {(key,) if isinstance(key, str) else key: weight for key, weight in workload.items()}
+    names = [c.name for c in schema.synthesised]
+    unknown = sorted(set(chain.from_iterable(cliques)) - set(names))
+    faults = [Fault(f"workload: column {n!r}", "is not synthesised by this schema", f"write one of {', '.join(names)}") for n in unknown]
+    for clique, weight in cliques.items():
         if not 1 <= len(set(clique)) == len(clique) <= MOST_WAYS:
             faults.append(Fault(f"workload: {clique}", f"not 1 to {MOST_WAYS} different columns", 'write for example ("age", "income")'))
         if not isinstance(weight, int) or isinstance(weight, bool) or not 1 <= weight <= MAX_WEIGHT:
-            faults.append(Fault(f"workload: {clique}", "its weight is not a whole number of at least 1", "write for example 5"))
+            faults.append(Fault(f"workload: {clique}", f"its weight is not a whole number from 1 to {MAX_WEIGHT:,}", "write for example 5"))
     return faults
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) or (isinstance(key, tuple) and all(isinstance(name, str) for name in key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,22 @@ def test_schema_check_names_lines_and_costs(people: Path, tmp_path: Path, capsys
     assert all(p["line"] for p in points) and all(p["epsilon"] > 0 for p in points if p["column"] in ("age", "job", "weight"))
 
 
+def test_a_plan_tells_two_times_where_they_are_far_apart(survey_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--schema", str(survey_files[1]), "--units", "8366", "--epsilon", "1", "--generator", "aim"]) == 0
+    assert re.search(r"\d+ to \d+", capsys.readouterr().out)
+    assert main(["plan", "--schema", str(survey_files[1]), "--units", "300", "--epsilon", "1", "--generator", "aim"]) == 0
+    few = capsys.readouterr().out
+    assert not re.search(r"\d+ to \d+ ", few.split("column error: expected")[0])
+    assert "At epsilon 1 each column is told of by itself only" in few
+
+
 def test_plan_reads_no_rows_and_gets_better_with_epsilon(survey_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     plan = run(capsys, "plan", "--schema", survey_files[1], "--units", "8366", "--epsilon", "0.5,1,3")["plan"]
     assert [p["epsilon"] for p in plan] == [0.5, 1, 3]
     assert plan[0]["column_error"] > plan[1]["column_error"] > plan[2]["column_error"] and all(p["can_pass"] for p in plan)
     few = run(capsys, "plan", "--schema", survey_files[1], "--units", "300", "--epsilon", "1")["plan"][0]
     assert not few["can_pass"]
+    assert plan[1]["structure"] and not few["structure"]
     strict = run(capsys, "plan", "--schema", survey_files[1], "--units", "8366", "--epsilon", "1", "--policy", "strict-public")["plan"][0]
     assert strict["control_share"] > plan[0]["control_share"]
 

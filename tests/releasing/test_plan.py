@@ -85,6 +85,30 @@ def test_structure_costs_time_and_columns_their_share() -> None:
         assert plan(generator).noise_error > alone.noise_error
 
 
+@pytest.mark.parametrize(
+    ("columns", "categories", "units", "generator", "epsilon", "seconds", "megabytes"),
+    [(100, 135, 25_000, "mst", 10.0, 9.13, 1344), (80, 130, 30_000, "mst", 10.0, 6.54, 943), (20, 20, 20_000, "aim", 1.0, 0.87, 285)],
+)
+def test_what_columns_that_have_nothing_to_do_with_each_other_take(
+    columns: int, categories: int, units: int, generator: str, epsilon: float, seconds: float, megabytes: float
+) -> None:
+    """As measured (benchmarks/results/plan.jsonl): many cells are offered, and nothing of them is bought."""
+    made = plan(generator, units, epsilon, schema(columns, categories))
+    assert made.least_fit_seconds / 2 < seconds < 2 * made.least_fit_seconds
+    assert made.fit_megabytes / 2 < megabytes < 2 * made.fit_megabytes
+    assert made.fit_seconds > 1.5 * made.least_fit_seconds
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_table_without_structure_takes_least(generator: str) -> None:
+    for units, epsilon in ((100, 0.01), (1_000, 1.0), (100_000, 10.0), (10_000_000, 3.0)):
+        made = plan(generator, units, epsilon)
+        assert 0 < made.least_fit_seconds <= made.fit_seconds
+        assert made.seconds - made.least_seconds == pytest.approx(made.fit_seconds - made.least_fit_seconds)
+        if not made.structure:
+            assert made.least_seconds == made.seconds
+
+
 def test_a_person_of_many_rows_is_noisier() -> None:
     one = schema()
     many = replace(one, columns=(*one.columns, replace(one.columns[0], name="id", type="id", categories=None)))

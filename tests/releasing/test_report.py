@@ -11,7 +11,7 @@ import pytest
 from release_samples import ACCURACY, certificate, released_schema, rows
 
 from dpsynth.releasing import charts
-from dpsynth.releasing.certificate import MEANING
+from dpsynth.releasing.certificate import MEANING, Event
 from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
 from dpsynth.schema import Schema
 
@@ -130,6 +130,17 @@ def test_public_page_says_what_it_must() -> None:
         assert words.replace("'", "&#39;").replace(">", "&gt;") in html
     assert html.count("<svg") == 5
     assert "40.7 % ± 3.1 %" in html  # 410 of 1,008, bound 31
+
+
+def test_public_page_says_where_columns_alone_were_bought() -> None:
+    alone = [{**e, "columns": e["columns"][:1]} for e in ACCURACY if len(e["columns"]) == 1]
+    paired = [*alone, {"columns": ["a", "b"], "sigma": 1.0, "cells": 4, "bound_95": 2.0}]
+    assert "Structure: none." in public_report(public(accuracy=alone))
+    assert "Structure: none." not in public_report(public(accuracy=paired))
+    trained = replace(certificate(), events=(*certificate().events, Event("train", "steps", 0.1, 0.0)))
+    assert "Structure: none." not in public_report(public(accuracy=alone, certificate=trained))
+    single = replace(released_schema(), columns=released_schema().synthesised[:1])
+    assert "Structure: none." not in public_report(public(accuracy=alone, schema=single))
 
 
 def test_public_page_knows_only_the_released() -> None:

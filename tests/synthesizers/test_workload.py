@@ -39,9 +39,32 @@ def test_a_target_asks_for_every_marginal_of_three_columns_with_it() -> None:
     assert closure("d", COLUMNS) == closure({("a", "b", "d"): 1, ("a", "c", "d"): 1, ("b", "c", "d"): 1}, COLUMNS)
 
 
+def test_a_weight_of_a_column_is_that_of_every_pair_that_holds_it_unless_the_other_is_heavier() -> None:
+    pairs = dict.fromkeys(combinations(COLUMNS, 2), 1) | {p: 3 for p in combinations(COLUMNS, 2) if "b" in p}
+    assert closure({"b": 3}, COLUMNS) == closure(pairs, COLUMNS)
+    assert closure({"b": 3, "c": 5}, COLUMNS) == closure(pairs | {p: 5 for p in combinations(COLUMNS, 2) if "c" in p}, COLUMNS)
+    assert closure({"b": 1}, COLUMNS) == closure(2, COLUMNS)
+    assert closure({"a": 7}, ("a",)) == {("a",): 7}
+    assert closure({"ab": 2}, ("ab", "c", "d")) == closure({("ab", "c"): 2, ("ab", "d"): 2, ("c", "d"): 1}, ("ab", "c", "d"))
+
+
+def test_a_model_is_made_for_weights_of_columns() -> None:
+    frame = pd.DataFrame({c: ["x", "y", "y"] * 40 for c in COLUMNS})
+    assert set(AIM(10.0, 1e-6, workload={"b": 5}).fit(frame, SCHEMA).sample(30).columns) == set(COLUMNS)
+
+
 @pytest.mark.parametrize(
     ("workload", "words"),
     [
+        ({1: 1}, r"workload: 1: neither .*write \{"),
+        ({None: 1}, "workload: None: neither"),
+        ({("a", 1): 1}, r"workload: \('a', 1\): neither"),
+        ({frozenset("ab"): 1}, "neither a column nor a tuple of columns"),
+        ({"salary": 5}, "^workload: column 'salary': is not synthesised by this schema; write one of a, b, c, d$"),
+        ({"a": 5, ("a", "b"): 2}, "only one kind"),
+        ({"a": 0}, "weight"),
+        ({"a": 2**20 + 1}, "weight is not a whole number from 1 to 1,048,576"),
+        ({(): 1}, "1 to 3"),
         (0, "1 to 3"),
         (4, "1 to 3"),
         (True, "1 to 3"),
