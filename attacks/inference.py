@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from attacks.distances import neighbours_by_parts, spread
 from attacks.evidence import Evidence
+from attacks.nearest import Bits, lots
 from attacks.scores import Scores
 
 Floats = npt.NDArray[np.float64]
@@ -39,14 +40,14 @@ def confident_inference(evidence: Evidence, rng: np.random.Generator) -> Scores:
     A tenth of each, not of all: where rows were copied all of the closest are members, and there would be nobody to compare with. So these scores
     enter no test that shuffles labels. Of those that are equally close some are drawn by lot: with all of them one side's tenth could be half of it.
     """
-    far, n = neighbours_by_parts(evidence).how_far_without, len(evidence.members)
-    close = np.concatenate([_closest(part, rng) for part in (far[:n], far[n:])])
+    far, lot, n = neighbours_by_parts(evidence).how_far_without, lots(evidence.pool, rng), len(evidence.members)
+    close = np.concatenate([_closest(far[side], lot[side]) for side in (slice(n), slice(n, None))])
     return replace(Scores.by_column(np.where(close, _guessed(evidence), np.nan), evidence), blind=False)
 
 
-def _closest(far: Floats, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """The tenth that is closest, column by column, ties by lot; the shape of `far`, (n, columns)."""
-    place = np.argsort(np.lexsort((rng.random(far.shape), far), axis=0), axis=0)
+def _closest(far: Floats, lot: Bits) -> npt.NDArray[np.bool_]:
+    """The tenth that is closest, column by column, ties by `lot`, shape (n,); the shape of `far`, (n, columns)."""
+    place = np.argsort(np.lexsort((np.broadcast_to(lot[:, None], far.shape), far), axis=0), axis=0)
     return np.asarray(place < math.ceil(CLOSEST * len(far)))
 
 

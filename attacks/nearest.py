@@ -167,6 +167,11 @@ def _cell_bits(table: Table) -> Bits:
     return _mixed(cells + _mixed(np.arange(1, cells.shape[1] + 1, dtype=np.uint64)))
 
 
+def lots(table: Table, rng: np.random.Generator) -> Bits:
+    """A random number for each row, equal for equal rows: what decides ties then hangs neither on order nor on who is a member."""
+    return _mixed(_keys(table) + rng.integers(2**63, dtype=np.uint64))
+
+
 def _keys(table: Table) -> Bits:
     return np.asarray(_cell_bits(table).sum(axis=1, dtype=np.uint64))
 
