@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ from dpsynth.schema import Schema
 from dpsynth.synthesizers.alone import CLOSE, columns_alone
 from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.generator import Fitted
+from dpsynth.synthesizers.growth import Growth
 from dpsynth.synthesizers.source import Graphical
 from dpsynth.synthesizers.views import Views
 
@@ -109,8 +111,12 @@ class Bench:
     def within(self, weights: Mapping[Clique, int], limit: float) -> dict[Clique, int]:
         """The candidates that the model holds already, or with which it keeps below `limit` cells."""
         measured = {self.views.clique(a) for a in self.answers}
-        graph = Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)])
-        return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or graph.plus(r).cells <= limit}
+        self._growth.follow(Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)]))
+        return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or self._growth.fits(r, limit)}
+
+    @cached_property
+    def _growth(self) -> Growth:
+        return Growth(self.views.domain)
 
     def measure(self, clique: Clique, amount: float) -> Answer:
         answer = measure(self.table, self.views.asked(clique), amount)
