@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_no_model_is_larger_than_its_rounds_limit(seed: int) -> None:
     after = [*(r.model for r in seen.rounds[1:]), seen.last]
     before = [r.model.tree.cells for r in seen.rounds]
     assert all(m.tree.cells <= max(r.limit, cells) for r, m, cells in zip(seen.rounds, after, before, strict=True))
-    assert any(set(r.offered) < set(later.offered) for r, later in zip(seen.rounds, seen.rounds[1:], strict=False)), "a limit that never bound"
+    assert any(set(r.offered) < set(later.offered) for r, later in pairwise(seen.rounds)), "a limit that never bound"
 
 
 def outcome_of(done: Round, after: GraphicalModel) -> str:
@@ -126,7 +127,7 @@ def test_rounds_grow_where_nothing_was_chosen_or_little_moved_and_else_not() -> 
     met = set[str]()
     for seed in SEEDS:
         rounds = fit(seed).rounds
-        for done, following in zip(rounds[:-2], rounds[1:-1], strict=True):
+        for done, following in pairwise(rounds[:-1]):
             outcome = outcome_of(done, following.model)
             growth = 1.0 if outcome == "much" else ANNEALING
             assert following.measuring == pytest.approx(growth * done.measuring)
@@ -143,7 +144,7 @@ def test_the_first_round_is_a_share_for_sixteen_a_column_and_the_last_one_takes_
     assert first.choosing + first.measuring == pytest.approx(granted / (ROUNDS_A_COLUMN * len(COLUMNS)))
     assert last.choosing + last.measuring == pytest.approx(last.left)
     assert all(r.measuring == pytest.approx(MEASURING * (r.choosing + r.measuring)) for r in seen.rounds)
-    for done, following in zip(seen.rounds[:-1], seen.rounds[1:], strict=True):
+    for done, following in pairwise(seen.rounds):
         cost = done.choosing + done.measuring
         assert done.left >= 2 * cost, "the rest would not have paid for another"
         assert following.left == pytest.approx(done.left - (cost if done.chosen else done.choosing), rel=1e-6)
