@@ -11,10 +11,13 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
 
 from dpsynth.graphical.domain import Clique, Domain
 
 Matrix = npt.NDArray[np.bool_]
+Sizes = npt.NDArray[np.float64]
+ORDERS = (True, False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +59,23 @@ class Graph:
     @cached_property
     def _triangulated(self) -> tuple[Matrix, float]:
         """By fewest edges added or by fewest cells, whichever gives the smaller model."""
-        return min((self._eliminated(by_fill) for by_fill in (True, False)), key=lambda kept: kept[1])
+        sizes = np.array(self.domain.sizes, dtype=np.float64)
+        return min((eliminated(sizes, self.joined, by_fill) for by_fill in ORDERS), key=lambda kept: kept[1])
 
-    def _eliminated(self, by_fill: bool) -> tuple[Matrix, float]:
-        from dpsynth.graphical.kernels import eliminate
+    @cached_property
+    def parts(self) -> npt.NDArray[np.intp]:
+        """The number of the connected part that each attribute is in, shape (attributes,)."""
+        return connected_components(self.joined, directed=False)[1].astype(np.intp)
 
-        cliques, unknown = np.zeros_like(self.joined), np.full((2, len(self.joined)), -1.0)
-        found, cells = eliminate(np.array(self.domain.sizes, dtype=np.float64), self.joined.copy(), cliques, unknown, int(not by_fill))
-        return cliques[:found], cells
+
+def eliminated(sizes: Sizes, joined: Matrix, by_fill: bool) -> tuple[Matrix, float]:
+    """Maximal cliques, a row each, of a triangulation of the graph `joined` among attributes of these sizes; and their cells.
+
+    Args:
+        by_fill: next goes the attribute whose elimination adds the fewest edges; else the one that makes the fewest cells.
+    """
+    from dpsynth.graphical.kernels import eliminate
+
+    cliques, unknown = np.zeros_like(joined), np.full((2, len(joined)), -1.0)
+    found, cells = eliminate(sizes, joined.copy(), cliques, unknown, int(not by_fill))
+    return cliques[:found], cells

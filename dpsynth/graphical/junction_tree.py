@@ -38,7 +38,7 @@ class JunctionTree:
     @cached_property
     def cells(self) -> int:
         """The size of the model: cells over all cliques."""
-        return sum(self.domain.project(c).cells for c in self.cliques)
+        return sum(self._sizes)
 
     def home(self, clique: Iterable[str]) -> int:
         """The smallest clique that contains `clique`. Raises `KeyError` if none does."""
@@ -49,13 +49,33 @@ class JunctionTree:
 
     def find(self, clique: Iterable[str]) -> int | None:
         """The smallest clique that contains `clique`, or None."""
-        wanted = set(clique)
-        homes = [i for i, held in enumerate(self._held) if wanted <= held]
-        return min(homes, key=lambda i: self.domain.project(self.cliques[i]).cells, default=None)
+        homes = frozenset(range(len(self.cliques))).intersection(*(self._holders.get(n, set()) for n in clique))
+        return min(sorted(homes), key=lambda i: self._sizes[i], default=None)
 
     @cached_property
-    def _held(self) -> tuple[frozenset[str], ...]:
-        return tuple(map(frozenset, self.cliques))
+    def roots(self) -> tuple[int, ...]:
+        """The root above each clique: what component it is in."""
+        roots: list[int] = []
+        for i, parent in enumerate(self.parents):
+            roots.append(i if parent < 0 else roots[parent])
+        return tuple(roots)
+
+    def roots_of(self, names: Iterable[str]) -> set[int]:
+        """The roots above all cliques that hold one of these attributes."""
+        return {self.roots[i] for n in names for i in self._holders[n]}
+
+    @cached_property
+    def _holders(self) -> dict[str, set[int]]:
+        """The cliques that each attribute is in."""
+        holders: dict[str, set[int]] = {n: set() for n in self.domain.names}
+        for i, clique in enumerate(self.cliques):
+            for name in clique:
+                holders[name].add(i)
+        return holders
+
+    @cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(self.domain.project(c).cells for c in self.cliques)
 
 
 def _spanning_tree(domain: Domain, cliques: tuple[Clique, ...]) -> tuple[list[int], tuple[int, ...]]:

@@ -144,15 +144,18 @@ def eliminate(sizes: Any, joined: Any, cliques: Any, costs: Any, first: int) -> 
                 cliques[found, j] = joined[chosen, j]
             found += 1
             total += costs[1, chosen]
+        fills = costs[0, chosen] > 0.0
         joined[chosen, chosen] = False
         for j in range(d):
             if joined[chosen, j]:
                 joined[j, chosen] = False
-                for k in range(d):
-                    if joined[chosen, k]:
-                        joined[j, k] = True
-                    if joined[j, k]:
-                        costs[0, k] = -1.0
+                costs[0, j] = -1.0
+                if fills:  # else the neighbours are joined already, and nothing changes beyond them
+                    for k in range(d):
+                        if joined[chosen, k]:
+                            joined[j, k] = True
+                        if joined[j, k]:
+                            costs[0, k] = -1.0
     return found, total
 
 

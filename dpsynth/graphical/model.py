@@ -90,11 +90,13 @@ class GraphicalModel:
         return _contracted(roots, domain.axes(wanted))[0]
 
     def _subtree(self, wanted: frozenset[str]) -> set[int]:
-        """The cliques needed for `wanted`: leaves that bring nothing beyond their one link are cut off, again and again."""
+        """The cliques needed for `wanted`, of its components: leaves that bring nothing beyond their one link are cut off, again and again."""
         tree = self.tree
-        kept = {i for i, c in enumerate(tree.cliques)}
+        roots = tree.roots_of(wanted)
+        kept = {i for i, root in enumerate(tree.roots) if root in roots}
         links: dict[int, set[int]] = {i: set() for i in kept}
-        for i, p in enumerate(tree.parents):
+        for i in sorted(kept):
+            p = tree.parents[i]
             if p >= 0:
                 links[i].add(p)
                 links[p].add(i)

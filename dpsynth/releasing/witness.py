@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from dpsynth.privacy import PrivateTable
@@ -54,7 +55,8 @@ class Witness(PrivateTable):
 
     def select(self, cliques: Sequence[Clique], references: Sequence[Counts], weights: Sequence[int], penalties: Sequence[int], amount: float) -> int:
         taken = super().select(cliques, references, weights, penalties, amount)
-        self.choices.append(Choice(cliques, references, weights, penalties, amount, taken))
+        wide = [r.astype(np.int64) for r in references]  # as what is reckoned with them later may be larger than they are
+        self.choices.append(Choice(cliques, wide, weights, penalties, amount, taken))
         return taken
 
     def discover(self, column: Column, sigma: float, delta: float) -> tuple[str, ...]:

@@ -16,23 +16,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from dpsynth.encoding import Codec, Decoder, public_attribute
 from dpsynth.errors import Fault
 from dpsynth.graphical import Clique, Graph, GraphicalModel, estimate
 from dpsynth.privacy import Attribute, PrivateTable
-from dpsynth.privacy.noise import Counts
 from dpsynth.privacy.table import MAX_SCORE
 from dpsynth.schema import Schema
 from dpsynth.synthesizers.alone import CLOSE, columns_alone
 from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.generator import Fitted
+from dpsynth.synthesizers.growth import Growth
 from dpsynth.synthesizers.source import Graphical
 from dpsynth.synthesizers.views import Views
 
+Whole = npt.NDArray[np.signedinteger[Any]]
+Floats = npt.NDArray[np.float64]
 SAFE = 1 - 1e-9
 CAUTION = 0.5
 PATIENCE = 4.0
@@ -46,7 +50,7 @@ WORTH_A_LOOK = 5e-4
 
 @dataclass
 class _Reference:
-    counts: Counts
+    counts: Whole
     made: int
 
 
@@ -109,8 +113,12 @@ class Bench:
     def within(self, weights: Mapping[Clique, int], limit: float) -> dict[Clique, int]:
         """The candidates that the model holds already, or with which it keeps below `limit` cells."""
         measured = {self.views.clique(a) for a in self.answers}
-        graph = Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)])
-        return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or graph.plus(r).cells <= limit}
+        self._growth.follow(Graph.of(self.views.domain, [*measured, *(f.domain.names for f in self.views.links)]))
+        return {r: w for r, w in weights.items() if self.model.tree.find(r) is not None or self._growth.fits(r, limit)}
+
+    @cached_property
+    def _growth(self) -> Growth:
+        return Growth(self.views.domain)
 
     def measure(self, clique: Clique, amount: float) -> Answer:
         answer = measure(self.table, self.views.asked(clique), amount)
@@ -122,12 +130,14 @@ class Bench:
         measurements = [self.views.measurement(a) for a in self.answers]
         self.model = estimate(self.views.domain, measurements, self.model, self.views.links, discrepancy, steps)
         self._refits += 1
+        self._references = {r: known for r, known in self._references.items() if self._is_fresh(known)}
 
     def finish(self) -> Fitted:
         """Measure every column once more with what is left, if that is worth a look; then fit closely.
 
         Where no structure was bought the columns' own codes are the model: views would add nothing.
         """
+        self._references.clear()
         columns = [v.column for v in self.views.views]
         if self.left > WORTH_A_LOOK * self.table.granted.amount:
             self.answers += _columns(self.table, columns, self.left)
@@ -136,14 +146,23 @@ class Bench:
         self.refit(CLOSE, CLOSE_STEPS)
         return Fitted(Graphical(self.model), Codec(self.views.decoders(self.answers)), tuple(self.answers))
 
-    def reference(self, clique: Clique) -> Counts:
+    def reference(self, clique: Clique) -> Whole:
         """The model's counts of a clique in whole numbers; of one that the tree does not hold, perhaps those of an earlier model."""
         known = self._references.get(clique)
         near = self.model.tree.find(clique) is not None or not self._touched.isdisjoint(clique)
-        if known is None or (near and known.made < self._refits) or self._refits - known.made >= FRESH_FOR:
-            known = _Reference(np.rint(self.model.project(clique)).astype(np.int64), self._refits)
+        if known is None or (near and known.made < self._refits) or not self._is_fresh(known):
+            known = _Reference(whole(self.model.project(clique)), self._refits)
             self._references[clique] = known
         return known.counts
+
+    def _is_fresh(self, known: _Reference) -> bool:
+        return self._refits - known.made < FRESH_FOR
+
+
+def whole(counts: Floats) -> Whole:
+    """Counts of at least 0, rounded, in the smallest signed type that holds them: there is a table of them for every candidate."""
+    rounded = np.rint(counts)
+    return rounded.astype(np.min_scalar_type(-1 - int(rounded.max())))
 
 
 def _columns(table: PrivateTable, attributes: Sequence[Attribute], amount: float) -> list[Answer]:

@@ -21,8 +21,7 @@ import numpy as np
 
 from dpsynth.graphical import Clique, Measurement, network
 from dpsynth.graphical.estimation import Target, total_of
-from dpsynth.privacy.noise import Counts
-from dpsynth.synthesizers.bench import MEAN_NOISE, ROUGH, ROUGH_STEPS, Bench
+from dpsynth.synthesizers.bench import MEAN_NOISE, ROUGH, ROUGH_STEPS, Bench, Whole, whole
 from dpsynth.synthesizers.views import MOST_CELLS, Floats
 
 USEFUL = 2.0
@@ -35,7 +34,7 @@ class Network(Bench):
     """A bench on which columns find their places: a family is a view of a column that has none yet, the child, then views of its parents."""
 
     placed: list[str] = field(default_factory=list)
-    _edges: dict[Clique, Counts] = field(default_factory=dict)
+    _edges: dict[Clique, Whole] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._alone: dict[str, Floats] = {v: self.model.project((v,)) / self.model.total for v in self.views.domain.names}
@@ -57,14 +56,14 @@ class Network(Bench):
         self.refit()
         self.placed = list(dict.fromkeys([*self.placed, *map(self.views.column, family)]))
 
-    def reference(self, clique: Clique) -> Counts:
+    def reference(self, clique: Clique) -> Whole:
         """What a family would be if the child hung on none of its parents. One parent's own distribution is that of the columns alone, once
         and for all: an edge is offered again in every step until its child has a place."""
         child, *parents = clique
         if len(parents) > 1:
-            return _whole(np.multiply.outer(self._alone[child], super().reference(tuple(parents))))
+            return whole(np.multiply.outer(self._alone[child], super().reference(tuple(parents))))
         if clique not in self._edges:
-            self._edges[clique] = _whole(self.model.total * np.multiply.outer(*map(self._alone.__getitem__, clique)))
+            self._edges[clique] = whole(self.model.total * np.multiply.outer(*map(self._alone.__getitem__, clique)))
         return self._edges[clique]
 
     def _first(self) -> Iterable[Clique]:
@@ -116,7 +115,3 @@ class Ancestral(Network):
 def _clipped(counts: Floats) -> Floats:
     """Without negative counts, and with so little for each cell that parents whom nobody is seen with have a child all the same."""
     return np.maximum(counts, LEAST_COUNT)
-
-
-def _whole(counts: Floats) -> Counts:
-    return np.rint(counts).astype(np.int64)

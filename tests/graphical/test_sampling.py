@@ -206,3 +206,87 @@ def test_rounding_sums_up_is_near_and_is_right_on_average() -> None:
 def test_a_group_without_mass_is_shared_equally() -> None:
     rng = np.random.default_rng(0)
     assert rounded(np.zeros((2, 4)), np.array([8, 0]), rng).tolist() == [[2, 2, 2, 2], [0, 0, 0, 0]]
+
+
+TINY = {"single": ["a"], "pair": ["ab"], "chain": ["ab", "bc"], "star": ["ab", "ac", "ad"], "triple": ["abc", "cd"], "apart": ["ab", "cd"]}
+
+
+@pytest.mark.parametrize("shape", TINY)
+@pytest.mark.parametrize("rows", [1, 13, 200])
+@pytest.mark.usefixtures("balancing")
+def test_each_count_of_a_tiny_tree_is_the_rounded_one_of_its_group(shape: str, rows: int) -> None:
+    """Down the tree, cell by cell: among the rows that agree on what a column hangs on, each of its values is there as often as the joint
+    table's share of them says, to less than one row; and all of them together as often as there are such rows."""
+    domain = Domain(tuple("abcd"), (2, 3, 2, 4))
+    model = model_of(TINY[shape], domain)
+    joint = np.ones(domain.sizes)
+    for clique, part in zip(model.cliques, model.parts, strict=True):
+        over = Factor(domain.project(clique), part.reshape([domain.size(n) for n in clique]))
+        joint = joint * np.exp(over.expand(domain))
+    codes = sample(model, rows, np.random.default_rng(6)).astype(np.int64)
+    before: list[str] = []
+    for clique, given in zip(model.tree.cliques, model.tree.separators, strict=True):
+        earlier = list(given)
+        for name in (n for n in clique if n not in before):
+            for cell in np.ndindex(*(domain.size(n) for n in earlier)):
+                group = codes[(codes[:, list(domain.axes(earlier))] == cell).all(axis=1)]
+                at = dict(zip(earlier, cell, strict=True))
+                table = joint[tuple(at.get(n, slice(None)) for n in domain.names)]
+                left = [n for n in domain.names if n not in at]
+                share = table.sum(axis=tuple(i for i, n in enumerate(left) if n != name)) / table.sum()
+                held = np.bincount(group[:, domain.position(name)], minlength=domain.size(name))
+                assert held.sum() == len(group)
+                assert (np.abs(held - len(group) * share) < 1 + 1e-9).all()
+            earlier.append(name)
+            before.append(name)
+    assert sorted(before) == sorted(domain.names)
+
+
+def by_hand(
+    groups: np.ndarray, counts: np.ndarray, known: list[np.ndarray], wanted: list[np.ndarray], order: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Who gets which value, one row after the other: each looks at four of the values left to its group, and takes the one that is the
+    furthest behind with the row's other values, by what was due until now, in roots of what is due in all."""
+    left = [[v for v, n in enumerate(own) for _ in range(n)] for own in counts]
+    met = [np.zeros_like(w) for w in wanted]
+    column = np.full(len(groups), -1)
+    for i, row in enumerate(order):
+        heap, done = left[groups[row]], i / len(order)
+
+        def behind(at: int) -> float:
+            cells = [(k, codes[row], heap[at]) for k, codes in enumerate(known)]  # noqa: B023
+            return sum((done * wanted[k][c, v] - met[k][c, v]) / np.sqrt(wanted[k][c, v]) for k, c, v in cells)  # noqa: B023
+
+        looks = [int(rng.random() * len(heap)) for _ in range(4)]
+        taken = max(looks, key=lambda at: round(behind(at), 9))
+        column[row] = heap[taken]
+        for k, codes in enumerate(known):
+            met[k][codes[row], heap[taken]] += 1
+        heap[taken] = heap[-1]
+        heap.pop()
+    return column
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_balancing_is_that_of_a_slow_twin_row_by_row(seed: int) -> None:
+    """On 120 rows with up to three columns before: what is due to each pair, and then each row's value."""
+    rng = np.random.default_rng(seed)
+    rows, many, values = 120, int(rng.integers(1, 4)), int(rng.integers(2, 5))
+    known = [(rng.integers(0, 3, rows).astype(np.uint8), 3) for _ in range(seed % 4)]
+    groups = rng.integers(0, many, rows).astype(np.uint32)
+    counts = rounded(rng.dirichlet(np.ones(values), size=many), np.bincount(groups, minlength=many), rng)
+    due = [np.zeros((size, values)) for _, size in known]
+    for table, (codes, _) in zip(due, known, strict=True):
+        for code, group in zip(codes, groups, strict=True):
+            table[code] += counts[group] / counts[group].sum()
+    for table, told in zip(due, sampling._expected(groups, counts, known), strict=True):
+        np.testing.assert_allclose(told, table.ravel(), atol=1e-9)
+    order, column = rng.permutation(rows), np.empty(rows, dtype=np.uint8)
+    wanted = np.concatenate([np.empty(0), *(table.ravel() for table in due)])
+    beside = np.array([[3 * values * k + codes[r] * values for k, (codes, _) in enumerate(known)] for r in range(rows)], dtype=np.uint32)
+    held = sampling._held(counts, column.dtype)
+    kernels.balanced(column, groups, *held, beside.reshape(rows, -1), wanted, np.sqrt(wanted), wanted.copy(), order, np.random.default_rng(1))
+    twin = by_hand(groups, counts, [codes for codes, _ in known], due, order, np.random.default_rng(1))
+    np.testing.assert_array_equal(column, twin)
+    for group in range(many):
+        np.testing.assert_array_equal(np.bincount(column[groups == group], minlength=values), counts[group])
