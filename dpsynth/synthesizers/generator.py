@@ -14,7 +14,7 @@ from dpsynth.privacy import Attribute, PrivateTable, Request
 from dpsynth.privacy.cost import require_budget
 from dpsynth.privacy.table import single_use
 from dpsynth.schema import Column, Schema
-from dpsynth.schema.impossible import contradictions
+from dpsynth.schema.contradictions import contradictions
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.source import Source
