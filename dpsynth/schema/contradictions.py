@@ -50,7 +50,7 @@ def _without_row(rules: Sequence[Impossible], kinds: Mapping[str, Kinds]) -> Ite
     """Each column and kind that is in no possible row. Raises `_TooEntangled` after the last that is known."""
     search = _Search({name: sum(1 << i for i, rule in enumerate(rules) if name in dict(rule.cells)) for name in kinds}, len(rules))
     for tied in _tied(rules):
-        for name, kind in ((name, kind) for name in tied for kind in kinds[name]):
+        for name, kind in ((n, k) for n in tied for k in kinds[n]):
             if (name, kind) not in search.shown and not search.finds({n: [kind] if n == name else list(kinds[n]) for n in tied}):
                 yield name, kind
 

@@ -50,7 +50,7 @@ class Impossible:
 
     def holds(self, frame: pd.DataFrame, columns: Columns, decimal: str = ".") -> Flags:
         """Which rows of a frame of raw-looking cells, text or typed, are impossible; shape (n,)."""
-        return np.asarray(np.all([_are(frame[name], columns[name], values, decimal) for name, values in self.cells], axis=0))
+        return np.asarray(np.all([are(frame[name], columns[name], values, decimal) for name, values in self.cells], axis=0))
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of a schema document."""
@@ -101,7 +101,8 @@ def _category_faults(given: Any, where: str) -> Iterator[Fault]:
         yield Fault(where, "not a list of texts", CATEGORIES)
 
 
-def _are(cells: pd.Series, column: Column, values: tuple[str | Span, ...], decimal: str) -> Flags:
+def are(cells: pd.Series, column: Column, values: tuple[str | Span, ...], decimal: str = ".") -> Flags:
+    """Which cells of a column are among the values that a rule names, shape (n,)."""
     if not column.is_number:
         return np.asarray(read_categories(cells, column, [v for v in values if isinstance(v, str)])[0] >= 0)
     numbers = read_numbers(cells, column, decimal)[0]

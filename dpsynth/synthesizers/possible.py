@@ -41,8 +41,8 @@ def _said(drawn: pd.DataFrame, schema: Schema) -> str:
     named = ", ".join(f"rule {i} ({', '.join(name for name, _ in schema.impossible[i - 1].cells)})" for i in worst)
     return (
         f"schema, impossible: of what this model draws fewer than one row in {MOST_DRAWS} keeps to the rules; it breaks most often {named}. "
-        "The model has too little mass on possible rows, which says nothing of the table. The charge stays and the model is kept, so trying again is free; "
-        "fit with another generator, or declare fewer rules"
+        "The model has too little mass on possible rows, which says nothing of the table. The charge stays and the model is kept, so drawing "
+        "from it again is free; fit with another generator, or declare fewer rules"
     )
 
 
