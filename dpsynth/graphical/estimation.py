@@ -117,13 +117,15 @@ def estimate(
 
 def _started(plan: Plan, target: Target, start: GraphicalModel | None, fixed: Sequence[Factor]) -> Array:
     """Potentials that are known already, and the constant 1 elsewhere."""
-    known = {} if start is None else dict(zip(start.cliques, start.parts, strict=True))
+    held = {plan.tree.domain.ascending(f.domain.names): f for f in fixed}
+    stays = {clique: factor.transpose(clique).values.ravel() for clique, factor in held.items()}
+    known = stays | ({} if start is None else dict(zip(start.cliques, start.parts, strict=True)))
     started = np.concatenate([known.get(c, np.zeros(s.stop - s.start)) for c, s in zip(plan.cliques, plan.slices, strict=True)])
-    for factor in fixed:
-        clique = plan.tree.domain.ascending(factor.domain.names)
-        place = plan.slices[plan.cliques.index(clique)]
-        started[place] = np.where(target.precision[place] > 0, started[place], factor.transpose(clique).values.ravel())
-    return np.maximum(started, LEAST_LOG)
+    for clique, place in zip(plan.cliques, plan.slices, strict=True):
+        if clique in stays:
+            started[place] = np.where(target.precision[place] > 0, started[place], stays[clique])
+    bounded: Array = np.maximum(started, LEAST_LOG)
+    return bounded
 
 
 def _descend(plan: Plan, target: Target, start: Array, total: float, enough: float, steps: int) -> Array:

@@ -1,7 +1,7 @@
 """The bench that the marginal-based generators share: measure one-way marginals, choose cliques, measure them, refit.
 
 Statement. All that a bench knows of the rows are answers of `PrivateTable.marginal` and `PrivateTable.select`. References, weights and
-penalties of a selection are made from earlier answers and the schema alone, so the sensitivity argued in
+penalties of a selection are made from earlier answers and the schema (its rules too, `zeros.py`) alone, so the sensitivity argued in
 `privacy/table.py` holds for each.
 
 Among the candidates of each choice is *nothing*, with a score of 0: a clique is bought where what it would mend exceeds what its noise

@@ -2,7 +2,7 @@
 
 Statement. A fit is (epsilon, delta)-DP: its d one-way marginals are measured through `PrivateTable` for the whole grant.
 Sensitivity: that of a marginal, see `privacy/table.py`. Reference: `Wasserman, Zhou 2010 (arXiv 0811.2501), perturbed
-histograms`; the fit is `alone.py`.
+histograms`; the fit is `alone.py`. Rules of two columns are public and no answers: they are factors of the fit (`zeros.py`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Rows that a schema's rules call impossible are drawn again: a sample of the model given that the rules hold.
 
+Of most rules the model knows already (`zeros.py`); left are those of three columns and more, parts of bins, and what networks draw.
+
 Free: the rules are public and the model is released (post-processing; Dwork, Roth 2014, Proposition 2.1).
 """
 

@@ -23,7 +23,7 @@ from dpsynth.synthesizers.alone import columns_alone
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.generator import Generator
 from dpsynth.synthesizers.mwem import MWEM
-from dpsynth.synthesizers.zeros import NEVER, Zeros
+from dpsynth.synthesizers.zeros import MOST_CELLS, NEVER, Zeros
 from dpsynth.testing import seeded_table
 
 
@@ -185,3 +185,20 @@ def test_a_release_that_runs_dry_is_blocked_in_words_and_keeps_its_model(
         assert "fewer than one row in 2 keeps to the rules" in said and "(x, y, z)" in said and "another generator" in said
         assert ledger.spent == Independent(1.0, 1e-9).request(schema).cost_in(ledger.currency)
         assert (tmp_path / "out" / "custodian" / "model.npz").exists() and not (tmp_path / "out" / "public").exists()
+
+
+def test_a_tree_closes_a_circle_with_rules_only_where_the_model_stays_small() -> None:
+    """Three large columns tied in a row by rules, and one beside that depends on all: each pair is worth its noise."""
+    names, values = list("abc"), [f"v{i}" for i in range(30)]
+    shifted = [values[(i + 1) % 30] for i in range(30)]
+    cells = [{m: [v], n: [shifted[i]]} for m, n in (("a", "b"), ("b", "c")) for i, v in enumerate(values)]
+    schema = schema_of([*(categorical(n, values) for n in names), categorical("d", values)], cells)
+    home = np.random.default_rng(0).integers(0, 30, 20_000)
+    frame = pd.DataFrame({n: np.array(values)[home] for n in [*names, "d"]})
+    model = MST(3, 1e-9).fit(seeded_table(frame, schema, 0))
+    chosen = {frozenset(a.columns) for a in model.answers if len(a.columns) > 1}
+    assert len(chosen) == 3
+    assert model.graphical.tree.cells < 2 * MOST_CELLS
+    made = model.sample(1_000, seed=0)
+    assert not impossible_rows(schema.impossible, made, {c.name: c for c in schema.columns}).any()
+    assert (made.nunique(axis=1) == 1).mean() > 0.8
