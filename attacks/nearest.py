@@ -169,7 +169,7 @@ def _cell_bits(table: Table) -> Bits:
 
 def lots(table: Table, rng: np.random.Generator) -> Bits:
     """A random number for each row, equal for equal rows: what decides ties then hangs neither on order nor on who is a member."""
-    return _mixed(_keys(table) + rng.integers(2**63, dtype=np.uint64))
+    return _mixed(_keys(table) ^ np.uint64(rng.integers(2**63)))
 
 
 def _keys(table: Table) -> Bits:

@@ -95,8 +95,8 @@ def prior_model(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: flo
 def _warmed(warm: Callable[[Bench], None], rows: pd.DataFrame, schema: Schema, epsilon: float) -> Model:
     begin = Bench.begin
 
-    def begun(table: PrivateTable, attributes: Sequence[Attribute]) -> Bench:
-        bench = begin(table, attributes)
+    def begun(table: PrivateTable, attributes: Sequence[Attribute], limit: float) -> Bench:
+        bench = begin(table, attributes, limit)
         warm(bench)
         return bench
 

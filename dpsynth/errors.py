@@ -44,6 +44,12 @@ class Diverged(DpsynthError):
     """A training run ended in parameters that are no numbers. Its charge stays; there is no model."""
 
 
+class RunDry(DpsynthError):
+    """Too few of the rows that a model draws keep to the schema's rules. Its charge stays, and so does the model."""
+
+    exit_code = 4
+
+
 class VerificationFailed(DpsynthError):
     """A bundle, a ledger or a signature is not what it says it is."""
 

@@ -10,7 +10,7 @@ from dpsynth.cli.words import new_file, number
 from dpsynth.errors import BadInput, Fault, VerificationFailed, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import FileFormat, Schema
-from dpsynth.schema.impossible import contradictions
+from dpsynth.schema.contradictions import contradictions
 
 
 def init(words: Namespace) -> Reply:

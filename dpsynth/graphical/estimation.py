@@ -50,7 +50,10 @@ class Measurement:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """All measurements pooled: for each measured clique the mean of its answers by precision; flat, one clique after the other."""
+    """All measurements pooled: for each measured clique the mean of its answers by precision; flat, one clique after the other.
+
+    An answer about a cell that can not occur is noise alone, and pulls nowhere.
+    """
 
     cliques: tuple[Clique, ...]
     counts: Array
@@ -67,8 +70,10 @@ class Target:
             before = pooled.get(clique, (0.0, 0.0))
             pooled[clique] = (before[0] + weighted, before[1] + precision)
         for factor in fixed:
-            nothing = np.zeros(factor.domain.cells)
-            pooled.setdefault(domain.ascending(factor.domain.names), (nothing, nothing))
+            clique = domain.ascending(factor.domain.names)
+            sums, precision = pooled.get(clique, (np.zeros(factor.domain.cells), np.zeros(factor.domain.cells)))
+            possible = factor.transpose(clique).values.ravel() > -MAX_LOG
+            pooled[clique] = (sums * possible, precision * possible)
         sums, precisions = (np.concatenate(part) for part in zip(*pooled.values(), strict=True))
         return cls(tuple(pooled), np.divide(sums, precisions, out=np.zeros_like(sums), where=precisions > 0), precisions)
 
@@ -97,7 +102,7 @@ def estimate(
 
     Args:
         start: a model to start from; the uniform one otherwise.
-        fixed: potentials that hold from the outset and stay, such as cells that can not occur; over cliques of their own.
+        fixed: potentials that hold from the outset and stay: over cliques of their own; or, of a measured clique, cells that can not occur.
         discrepancy: ends the descent at this share of the loss that the truth is expected to have.
         steps: at most so many.
     """
@@ -106,16 +111,21 @@ def estimate(
     plan = plan_for(tree, target.cliques)
     total = total_of(measurements)
     enough = discrepancy * int((target.precision > 0).sum()) / 2
-    potentials = _descend(plan, target, _started(plan, start, fixed), total, enough, steps)
+    potentials = _descend(plan, target, _started(plan, target, start, fixed), total, enough, steps)
     return GraphicalModel(tree, plan.cliques, potentials, total)
 
 
-def _started(plan: Plan, start: GraphicalModel | None, fixed: Sequence[Factor]) -> Array:
+def _started(plan: Plan, target: Target, start: GraphicalModel | None, fixed: Sequence[Factor]) -> Array:
     """Potentials that are known already, and the constant 1 elsewhere."""
-    known = {} if start is None else dict(zip(start.cliques, start.parts, strict=True))
-    known |= {c: f.transpose(c).values.ravel() for f in fixed for c in [plan.tree.domain.ascending(f.domain.names)]}
-    started = [known.get(c, np.zeros(s.stop - s.start)) for c, s in zip(plan.cliques, plan.slices, strict=True)]
-    return np.maximum(np.concatenate(started), LEAST_LOG)
+    held = {plan.tree.domain.ascending(f.domain.names): f for f in fixed}
+    stays = {clique: factor.transpose(clique).values.ravel() for clique, factor in held.items()}
+    known = stays | ({} if start is None else dict(zip(start.cliques, start.parts, strict=True)))
+    started = np.concatenate([known.get(c, np.zeros(s.stop - s.start)) for c, s in zip(plan.cliques, plan.slices, strict=True)])
+    for clique, place in zip(plan.cliques, plan.slices, strict=True):
+        if clique in stays:
+            started[place] = np.where(target.precision[place] > 0, started[place], stays[clique])
+    bounded: Array = np.maximum(started, LEAST_LOG)
+    return bounded
 
 
 def _descend(plan: Plan, target: Target, start: Array, total: float, enough: float, steps: int) -> Array:

@@ -7,7 +7,7 @@ Reference: Koller, Friedman 2009, chapters 3.2 (the chain rule) and 9.4 (familie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -19,11 +19,12 @@ from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
 
 
-def network(domain: Domain, tables: Mapping[Clique, Array], total: float) -> GraphicalModel:
+def network(domain: Domain, tables: Mapping[Clique, Array], total: float, fixed: Sequence[Factor] = ()) -> GraphicalModel:
     """The product over `tables` of the first attribute's distribution given the others, for `total` rows.
 
     Args:
         tables: counts of at least 0 for each attribute (the first axis) and its parents (the others).
+        fixed: potentials that the product is multiplied by, such as cells that can not occur.
 
     Raises:
         ValueError: the tables are not one for each attribute, parents run in a circle, or some values of the parents have no count.
@@ -33,6 +34,9 @@ def network(domain: Domain, tables: Mapping[Clique, Array], total: float) -> Gra
         raise ValueError("a network needs one table for each attribute")
     TopologicalSorter(parents).prepare()
     potentials = {family: Factor(domain.project(family), _log_given(counts)) for family, counts in tables.items()}
+    for factor in fixed:
+        names = factor.domain.names
+        potentials[names] = potentials[names].times(factor) if names in potentials else factor
     return GraphicalModel.from_potentials(JunctionTree.build(domain, potentials), potentials, total)
 
 

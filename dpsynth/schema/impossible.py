@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -30,8 +29,6 @@ from dpsynth.schema.column import Basis, Column
 Flags = npt.NDArray[np.bool_]
 Columns = Mapping[str, Column]
 
-OTHER = "\0any category that no rule names"
-MOST_TRIED = 100_000
 NUMBERS = "write cells = {age = {from = 0, below = 15}} with one of the two or both, or age = [1, 2]"
 CATEGORIES = 'write cells = {sex = ["male"]}'
 
@@ -53,7 +50,7 @@ class Impossible:
 
     def holds(self, frame: pd.DataFrame, columns: Columns, decimal: str = ".") -> Flags:
         """Which rows of a frame of raw-looking cells, text or typed, are impossible; shape (n,)."""
-        return np.asarray(np.all([_are(frame[name], columns[name], values, decimal) for name, values in self.cells], axis=0))
+        return np.asarray(np.all([are(frame[name], columns[name], values, decimal) for name, values in self.cells], axis=0))
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of a schema document."""
@@ -104,54 +101,8 @@ def _category_faults(given: Any, where: str) -> Iterator[Fault]:
         yield Fault(where, "not a list of texts", CATEGORIES)
 
 
-def contradictions(rules: Sequence[Impossible], columns: Columns, where: str = "schema, impossible") -> Iterator[Fault]:
-    """What rules say that can not be meant: categories that a column does not have; and values that the rules together leave no row
-    but one with missing cells.
-
-    Every kind of cell that the rules tell apart is tried beside those of the other columns, up to `MOST_TRIED` of them. Of a
-    schema that a release wrote this is not asked: what a release found of a domain may be less than the rules speak of.
-    """
-    for name, value in ((name, v) for rule in rules for name, values in rule.cells for v in values if isinstance(v, str)):
-        if value not in (columns[name].categories or (value,)):
-            yield Fault(f"{where}, column {name!r}", f"{value!r} is not among its categories", CATEGORIES)
-    kinds = {name: _kinds(columns[name], rules) for rule in rules for name, _ in rule.cells}
-    tries = islice(count(), MOST_TRIED)
-    for name, cells in kinds.items():
-        others = {n: k for n, k in kinds.items() if n != name}
-        for cell in cells:
-            if not _completes({name: cell}, others, rules, tries):
-                what = f"the rules leave {_said(cell)} no row without missing cells"
-                yield Fault(f"{where}, column {name!r}", what, "take a rule out, or the value out of the column")
-
-
-def _completes(row: dict[str, str | float], others: dict[str, list[Any]], rules: Sequence[Impossible], tries: Iterator[int]) -> bool:
-    """Whether the other columns have cells with which no rule holds; yes where that takes too long to know."""
-    if next(tries, None) is None:
-        return True
-    if any(all(name in row and _is_one(row[name], values) for name, values in rule.cells) for rule in rules):
-        return False
-    if not others:
-        return True
-    name, *rest = others
-    return any(_completes(row | {name: cell}, {n: others[n] for n in rest}, rules, tries) for cell in others[name])
-
-
-def _kinds(column: Column, rules: Sequence[Impossible]) -> list[Any]:
-    """A cell of each kind that the rules tell apart in a column: the categories named and any other, or the least number of each span."""
-    named = {value for rule in rules for name, values in rule.cells if name == column.name for value in values}
-    if not column.is_number:
-        texts = {v for v in named if isinstance(v, str)}
-        return sorted(texts) if column.categories is not None and set(column.categories) <= texts else [OTHER, *sorted(texts)]
-    low, high = column.bounds or (-math.inf, math.inf)
-    ends = {end for v in named if isinstance(v, Span) for end in (v.low, v.high)}
-    return sorted({low} | {end for end in ends if low < end <= high})
-
-
-def _is_one(cell: str | float, values: tuple[str | Span, ...]) -> bool:
-    return any(cell == v if isinstance(v, str) else not isinstance(cell, str) and v.low <= cell < v.high for v in values)
-
-
-def _are(cells: pd.Series, column: Column, values: tuple[str | Span, ...], decimal: str) -> Flags:
+def are(cells: pd.Series, column: Column, values: tuple[str | Span, ...], decimal: str = ".") -> Flags:
+    """Which cells of a column are among the values that a rule names, shape (n,)."""
     if not column.is_number:
         return np.asarray(read_categories(cells, column, [v for v in values if isinstance(v, str)])[0] >= 0)
     numbers = read_numbers(cells, column, decimal)[0]
@@ -182,12 +133,6 @@ def _document(values: tuple[str | Span, ...]) -> Any:
     if len(spans) == 1 and spans[0].high > math.nextafter(spans[0].low, math.inf):
         return {key: end for key, end in (("from", spans[0].low), ("below", spans[0].high)) if math.isfinite(end)}
     return [v.low for v in spans]
-
-
-def _said(cell: str | float) -> str:
-    if cell == OTHER:
-        return "any other category"
-    return f"{cell!r}" if isinstance(cell, str) else f"{cell:.10g}"
 
 
 def _is_number(value: Any) -> bool:

@@ -50,7 +50,7 @@ class AIM(Generator):
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         budget = table.left.amount
-        bench = Bench.begin(table, attributes)
+        bench = Bench.begin(table, attributes, cells_of(self.max_model_size))
         weights = bench.views.candidates(closure(self.workload, bench.views.columns))
         rounds = ROUNDS_A_COLUMN * len(attributes)
         measuring, choosing = MEASURING * budget / rounds, (1 - MEASURING) * budget / rounds

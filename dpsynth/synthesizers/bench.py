@@ -1,7 +1,7 @@
 """The bench that the marginal-based generators share: measure one-way marginals, choose cliques, measure them, refit.
 
 Statement. All that a bench knows of the rows are answers of `PrivateTable.marginal` and `PrivateTable.select`. References, weights and
-penalties of a selection are made from earlier answers and the schema alone, so the sensitivity argued in
+penalties of a selection are made from earlier answers and the schema (its rules too, `zeros.py`) alone, so the sensitivity argued in
 `privacy/table.py` holds for each.
 
 Among the candidates of each choice is *nothing*, with a score of 0: a clique is bought where what it would mend exceeds what its noise
@@ -34,6 +34,7 @@ from dpsynth.synthesizers.generator import Fitted
 from dpsynth.synthesizers.growth import Growth
 from dpsynth.synthesizers.source import Graphical
 from dpsynth.synthesizers.views import Views
+from dpsynth.synthesizers.zeros import MOST_CELLS, Zeros
 
 Whole = npt.NDArray[np.signedinteger[Any]]
 Floats = npt.NDArray[np.float64]
@@ -60,6 +61,7 @@ class Bench:
 
     table: PrivateTable
     views: Views
+    zeros: Zeros
     answers: list[Answer]
     model: GraphicalModel
     _references: dict[Clique, _Reference] = field(default_factory=dict)
@@ -67,13 +69,15 @@ class Bench:
     _touched: frozenset[str] = frozenset()
 
     @classmethod
-    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute]) -> Self:
-        """Measure every column, for as much of the budget as columns deserve, and fit the independent model."""
+    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute], limit: float = MOST_CELLS) -> Self:
+        """Measure every column, for as much of the budget as columns deserve, and fit the independent model, which keeps to the schema's
+        rules as far as they fit into a model of at most `limit` cells."""
         budget = table.left.amount * SAFE
         first = _columns(table, attributes, budget * (FIRST_LOOK if len(attributes) > 1 else 1))
         ones = [*first, *_columns(table, attributes, budget * (_deserved(first) - FIRST_LOOK))] if len(attributes) > 1 else first
-        views = Views(attributes, ones)
-        return cls(table, views, ones, estimate(views.domain, [views.measurement(a) for a in ones], fixed=views.links))
+        zeros = Zeros.of(table.schema.impossible, attributes, min(limit, MOST_CELLS))
+        views = Views(attributes, ones, zeros)
+        return cls(table, views, zeros, ones, estimate(views.domain, [views.measurement(a) for a in ones], fixed=views.links))
 
     @property
     def affords_structure(self) -> bool:
@@ -142,7 +146,7 @@ class Bench:
         if self.left > WORTH_A_LOOK * self.table.granted.amount:
             self.answers += _columns(self.table, columns, self.left)
         if all(len(a.attributes) == 1 for a in self.answers):
-            return Fitted(Graphical(columns_alone(columns, self.answers)), Codec(tuple(map(Decoder, columns))), tuple(self.answers))
+            return Fitted(Graphical(columns_alone(columns, self.answers, self.zeros)), Codec(tuple(map(Decoder, columns))), tuple(self.answers))
         self.refit(CLOSE, CLOSE_STEPS)
         return Fitted(Graphical(self.model), Codec(self.views.decoders(self.answers)), tuple(self.answers))
 

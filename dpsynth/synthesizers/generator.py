@@ -17,7 +17,7 @@ from dpsynth.privacy.gdp import MAX_SIGMA
 from dpsynth.privacy.table import single_use
 from dpsynth.privacy.unit import most_moved, parts_of_one
 from dpsynth.schema import Column, Schema
-from dpsynth.schema.impossible import contradictions
+from dpsynth.schema.contradictions import contradictions
 from dpsynth.synthesizers.answer import Answer
 from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.source import Source

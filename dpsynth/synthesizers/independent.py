@@ -1,8 +1,8 @@
-"""Independent: every column's distribution, nothing between columns. The baseline, and the fallback for tiny budgets.
+"""Independent: every column's distribution, nothing between columns but the schema's rules. The baseline, and the fallback for tiny budgets.
 
 Statement. A fit is (epsilon, delta)-DP: its d one-way marginals are measured through `PrivateTable` for the whole grant.
 Sensitivity: that of a marginal, see `privacy/table.py`. Reference: `Wasserman, Zhou 2010 (arXiv 0811.2501), perturbed
-histograms`; the fit is `alone.py`.
+histograms`; the fit is `alone.py`. Rules of two columns are public and no answers: they are factors of the fit (`zeros.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dpsynth.synthesizers.answer import measure
 from dpsynth.synthesizers.bench import SAFE
 from dpsynth.synthesizers.generator import Fitted, Generator
 from dpsynth.synthesizers.source import Graphical
+from dpsynth.synthesizers.zeros import Zeros
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,5 @@ class Independent(Generator):
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         answers = tuple(measure(table, [a], table.left.amount * SAFE / (len(attributes) - i)) for i, a in enumerate(attributes))
-        return Fitted(Graphical(columns_alone(attributes, answers)), Codec(tuple(map(Decoder, attributes))), answers)
+        zeros = Zeros.of(table.schema.impossible, attributes)
+        return Fitted(Graphical(columns_alone(attributes, answers, zeros)), Codec(tuple(map(Decoder, attributes))), answers)

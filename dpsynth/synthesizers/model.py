@@ -72,8 +72,8 @@ class Model:
             seed: makes the sample repeatable; no privacy hangs on it.
 
         Raises:
-            BadInput: `rows` is not a whole number >= 0, or is not given where the noisy total is of more than `MOST_CELLS` cells; or the
-                schema's rules leave next to nothing of what the model draws.
+            BadInput: `rows` is not a whole number >= 0, or is not given where the noisy total is of more than `MOST_CELLS` cells.
+            RunDry: the schema's rules leave next to nothing of what the model draws.
         """
         rng = np.random.default_rng(seed)
         return possible(lambda n: self.codec.decode(self.source.sample(n, rng, self.codec.names), rng), self._rows(rows), self.schema)

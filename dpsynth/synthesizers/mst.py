@@ -10,14 +10,16 @@ noise its table would get, pairs may be of coarse views (`views.py`), and the tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-from dpsynth.graphical import Clique
+from dpsynth.graphical import Clique, Graph
 from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.synthesizers.bench import Bench
 from dpsynth.synthesizers.generator import Fitted, Generator
+from dpsynth.synthesizers.zeros import MOST_CELLS
 
 MEASURING = 0.8
 MOST_SHARES = 3
@@ -42,18 +44,32 @@ class MST(Generator):
 
 
 def _choose_tree(bench: Bench, choosing: float, measuring: float) -> list[Clique]:
-    """Up to d - 1 pairs, one at a time among those that join two components (Algorithm 3: Kruskal by the exponential mechanism)."""
+    """Up to d - 1 pairs, one at a time among those that join two components (Algorithm 3: Kruskal by the exponential mechanism).
+
+    With what the schema's rules tie already a tree may close a circle; such a pair is open only as long as the model stays small.
+    """
     columns = bench.views.columns
-    component = {c: i for i, c in enumerate(columns)}
+    alone = {c: i for i, c in enumerate(columns)}
+    component, tied = alone, _joined(alone, *(f.domain.names for f in bench.views.zeros))
     pairs = bench.views.candidates(dict.fromkeys(combinations(columns, 2), 1))
+    ends = {pair: [bench.views.column(v) for v in pair] for pair in pairs}
+    graph = Graph.of(bench.views.domain, [f.domain.names for f in bench.views.links])
     tree: list[Clique] = []
     for _ in range(len(columns) - 1):
-        ends = {pair: [component[bench.views.column(v)] for v in pair] for pair in pairs}
-        open_pairs = {pair: w for pair, w in pairs.items() if len(set(ends[pair])) == 2}
+        apart = {pair: w for pair, w in pairs.items() if len({component[c] for c in ends[pair]}) == 2}
+        open_pairs = {pair: w for pair, w in apart.items() if len({tied[c] for c in ends[pair]}) == 2 or graph.plus(pair).cells <= MOST_CELLS}
         chosen = bench.choose(open_pairs, choosing, measuring) if open_pairs else None
         if chosen is None:
             break
         tree.append(chosen)
-        kept, gone = ends[chosen]
-        component = {c: kept if i == gone else i for c, i in component.items()}
+        graph = graph.plus(chosen)
+        component, tied = _joined(component, ends[chosen]), _joined(tied, ends[chosen])
     return tree
+
+
+def _joined(component: dict[str, int], *pairs: Sequence[str]) -> dict[str, int]:
+    """Components by column, with each pair's two as one."""
+    for one, other in pairs:
+        kept, gone = component[one], component[other]
+        component = {c: kept if i == gone else i for c, i in component.items()}
+    return component

@@ -38,7 +38,7 @@ class MWEM(Generator):
         return size_faults(self.max_model_size, schema)
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
-        bench = Bench.begin(table, attributes)
+        bench = Bench.begin(table, attributes, cells_of(self.max_model_size))
         rounds = len(attributes) if bench.affords_structure else 0
         pairs = bench.views.candidates(dict.fromkeys(combinations(bench.views.columns, 2), 1))
         for i in range(rounds):

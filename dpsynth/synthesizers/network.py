@@ -38,11 +38,15 @@ class Network(Bench):
 
     def __post_init__(self) -> None:
         self._alone: dict[str, Floats] = {v: self.model.project((v,)) / self.model.total for v in self.views.domain.names}
+        self._ruled = {name for f in self.views.zeros for name in f.domain.names}
         self._reach = {v: 2 * self.model.total * (1 - float(np.square(p).sum())) for v, p in self._alone.items()}
 
     def family(self, choosing: float, measuring: float, limit: float) -> Clique | None:
         """A child with its parents, for at most `choosing`, in a model below `limit` cells; None where no parent is worth its noise."""
-        family = self.choose(self._useful(self._first(), measuring, limit), choosing / MOST_PARENTS, measuring)
+        edges = self._useful(self._first(), measuring, limit)
+        closing = {edge: w for edge, w in edges.items() if self.views.column(edge[0]) in self._ruled}  # a circle, with what a rule ties
+        edges = {edge: w for edge, w in edges.items() if edge not in closing} | (self.within(closing, limit) if closing else {})
+        family = self.choose(edges, choosing / MOST_PARENTS, measuring)
         while family is not None and len(family) <= MOST_PARENTS:
             larger = self.within(self._useful(self._larger(family), measuring, limit), limit)
             grown = self.choose({family: 1} | larger, choosing / MOST_PARENTS, measuring) if larger else None
@@ -60,6 +64,8 @@ class Network(Bench):
         """What a family would be if the child hung on none of its parents. One parent's own distribution is that of the columns alone, once
         and for all: an edge is offered again in every step until its child has a place."""
         child, *parents = clique
+        if any({*clique} == {*f.domain.names} for f in self.views.zeros):  # what its rules say of an edge need not be bought
+            return super().reference(clique)
         if len(parents) > 1:
             return whole(np.multiply.outer(self._alone[child], super().reference(tuple(parents))))
         if clique not in self._edges:
@@ -90,11 +96,12 @@ class Ancestral(Network):
     """A network that is not estimated: each column's distribution given its parents is its family's table, clipped and normalised.
 
     A column is in the model at two resolutions; the family speaks of one of them, and the other follows from it by the column's own counts.
+    The product is taken given that the schema's rules hold.
     """
 
     def refit(self, discrepancy: float = ROUGH, steps: int = ROUGH_STEPS) -> None:
         answers = [self.views.measurement(a) for a in self.answers]
-        self.model = network(self.views.domain, self._tables(answers), total_of(answers))
+        self.model = network(self.views.domain, self._tables(answers), total_of(answers), self.views.zeros)
         self._refits += 1
 
     def _tables(self, answers: Sequence[Measurement]) -> dict[Clique, Floats]:
@@ -104,7 +111,7 @@ class Ancestral(Network):
         alone = {r: _clipped(counts) for r, counts in zip(ones.cliques, np.split(ones.counts, ends[:-1]), strict=True)}
         families = {m.clique: _clipped(m.values) for m in answers if len(m.clique) > 1}
         children = {r[0] for r in families}
-        for link in self.views.links:
+        for link in self.views.resolutions:
             fine, coarse = link.domain.names
             meet = np.exp(link.values)
             families |= {(fine, coarse): meet * alone[(fine,)][:, None]} if coarse in children else {(coarse, fine): meet.T}

@@ -50,7 +50,7 @@ class PrivBayes(Generator):
         return unknown + size_faults(self.max_model_size, schema)
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
-        network = FITTINGS[self.fitting].begin(table, attributes)
+        network = FITTINGS[self.fitting].begin(table, attributes, cells_of(self.max_model_size))
         steps = len(attributes) - 1 if network.affords_structure else 0
         for i in range(steps):
             share = network.left / (steps - i)

@@ -4,6 +4,7 @@ From the noisy counts of a column alone, which are released: values that the noi
 model is over), and the fine codes are put together again into groups of a sixth of the rows and more (the *coarse* view). A
 pair of columns can then be measured in as few cells as its strength deserves: a table of 16 x 85 cells under noise of twenty
 rows a cell says less than one of 6 x 6. Neighbouring bins of a number go together; of categories the rare ones do.
+Codes that the schema's rules tell apart (`zeros.py`) stay apart in the fine view.
 
 References: McKenna et al. 2021 (arXiv 2108.04978), section 4 (rare values). Coarse views are new here.
 """
@@ -24,13 +25,13 @@ from dpsynth.graphical import Clique, Domain, Factor, Measurement
 from dpsynth.privacy import Attribute, Bins, Merged
 from dpsynth.synthesizers.alone import columns_alone
 from dpsynth.synthesizers.answer import Answer
+from dpsynth.synthesizers.zeros import NEVER, NONE, Zeros
 
 Floats = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 RARE = 3.0
 COARSE_SHARE = 1 / 6
 MOST_CELLS = 20_000
-NEVER = -1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +43,28 @@ class View:
     coarse: Merged | None
 
     @classmethod
-    def of(cls, attribute: Attribute, counts: Floats, sigma: float) -> View:
-        fine = _grouped(attribute, counts, RARE * sigma)
+    def of(cls, attribute: Attribute, counts: Floats, sigma: float, kinds: Groups | int = 0) -> View:
+        """`kinds` has a number for each code; codes that differ in it stay apart in the fine view."""
+        fine = _grouped(attribute, counts, RARE * sigma, kinds)
         groups = np.arange(attribute.size) if fine is None else np.array(fine.groups)
         held = np.bincount(groups, weights=counts).astype(np.float64)
         rough = _groups(attribute, groups, held, COARSE_SHARE * max(held.sum(), 0.0))
         useful = rough.max() >= 1 and rough.max() + 1 <= 0.75 * len(held)
         return cls(attribute, fine or attribute, Merged(attribute, tuple(rough[groups].tolist())) if useful else None)
 
+    @property
+    def groups(self) -> Groups:
+        """The fine code of each of the column's own codes."""
+        return np.array(self.fine.groups) if isinstance(self.fine, Merged) else np.arange(self.fine.size)
+
     def decoder(self, counts: Floats) -> Decoder:
         """Undoes the groups of the fine view by `counts` of the column's own codes."""
         return Decoder(self.fine, counts if isinstance(self.fine, Merged) else None)
 
 
-def _grouped(attribute: Attribute, counts: Floats, least: float) -> Merged | None:
+def _grouped(attribute: Attribute, counts: Floats, least: float, kinds: Groups | int) -> Merged | None:
     groups = _groups(attribute, np.arange(attribute.size), counts, least)
+    groups = np.unique([groups, np.broadcast_to(kinds, groups.shape)], axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return Merged(attribute, tuple(groups.tolist())) if groups.max() + 1 < attribute.size else None
 
 
@@ -91,9 +99,9 @@ def _rare_together(counts: Floats, least: float) -> Groups:
 class Views:
     """The views of all columns, as the domain of one graphical model: fine ones under their columns' names, coarse ones after them."""
 
-    def __init__(self, attributes: Sequence[Attribute], ones: Sequence[Answer]):
+    def __init__(self, attributes: Sequence[Attribute], ones: Sequence[Answer], zeros: Zeros = NONE):
         answers = [[one for one in ones if one.attributes == (a,)] for a in attributes]
-        self.views = tuple(View.of(a, *_pooled(about)) for a, about in zip(attributes, answers, strict=True))
+        self.views = tuple(View.of(a, *_pooled(about), zeros.kinds(a)) for a, about in zip(attributes, answers, strict=True))
         self.columns = tuple(a.column.name for a in attributes)
         self._attributes: dict[str, Attribute] = {c: v.fine for c, v in zip(self.columns, self.views, strict=True)}
         self._coarse: dict[str, str] = {}
@@ -102,6 +110,7 @@ class Views:
                 self._coarse[column] = _unused(f"{column}, coarse", self._attributes)
                 self._attributes[self._coarse[column]] = view.coarse
         self.domain = Domain(tuple(self._attributes), tuple(a.size for a in self._attributes.values()))
+        self.zeros = zeros.factors({c: v.groups for c, v in zip(self.columns, self.views, strict=True)})
 
     def attributes(self, clique: Clique) -> tuple[Attribute, ...]:
         return tuple(self._attributes[name] for name in clique)
@@ -135,15 +144,18 @@ class Views:
 
     @cached_property
     def links(self) -> tuple[Factor, ...]:
-        """What ties a coarse view to its fine one: pairs of codes that never meet."""
+        """Pairs of codes that never meet: what ties a coarse view to its fine one, and the rules of the schema."""
+        return (*self.resolutions, *self.zeros)
+
+    @cached_property
+    def resolutions(self) -> tuple[Factor, ...]:
+        """What ties a coarse view to its fine one."""
         return tuple(self._link(view, column, self._coarse[column]) for column, view in zip(self.columns, self.views, strict=True) if view.coarse)
 
     def _link(self, view: View, fine: str, coarse: str) -> Factor:
         assert view.coarse is not None
-        held = view.fine
-        groups = np.array(held.groups) if isinstance(held, Merged) else np.arange(held.size)
-        values = np.full((held.size, view.coarse.size), NEVER)
-        values[groups, np.array(view.coarse.groups)] = 0.0
+        values = np.full((view.fine.size, view.coarse.size), NEVER)
+        values[view.groups, np.array(view.coarse.groups)] = 0.0
         return Factor(self.domain.project((fine, coarse)), values)
 
     def clique(self, answer: Answer) -> Clique:

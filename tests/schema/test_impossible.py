@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dpsynth.errors import BadInput
 from dpsynth.schema import Schema
-from dpsynth.schema.impossible import Span, contradictions, impossible_rows
+from dpsynth.schema.contradictions import contradictions
+from dpsynth.schema.impossible import Span, impossible_rows
 
 SEX, SICK = ("f", "m"), ("no", "pregnant", "hurt")
 COLUMNS: list[dict[str, Any]] = [

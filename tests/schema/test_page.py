@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpsynth.schema import Schema
 from dpsynth.schema.column import PRIVATE_WORDS, PUBLIC_WORDS, SERVED_TYPES
-from dpsynth.schema.impossible import contradictions
+from dpsynth.schema.contradictions import contradictions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "schema.md").read_text(encoding="utf-8")
 
