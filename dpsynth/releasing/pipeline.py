@@ -82,6 +82,7 @@ def release(
     Raises:
         BadInput: with all faults at once; nothing was spent.
         BudgetExceeded: the ledger refuses; no row was read.
+        RunDry: too few of the rows that the fitted model draws keep to the schema's rules; the charge stays, and `resume` draws again.
     """
     table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
     order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient, gate_epsilon)

@@ -6,7 +6,7 @@ multiplied by it costs nothing (post-processing; Dwork, Roth 2014, Proposition 2
 A code may stand for many cells. Two codes never meet where a rule forbids every cell of the one beside every cell of the other. What a rule
 says of a part of a bin, or of three columns and more, is left to `possible.py`; so are rules for which a model has no room.
 
-Reference: McKenna, Miklau, Sheldon 2021 (arXiv 2108.04978), section 4 (structural zeros).
+Reference: McKenna, Mullins, Sheldon, Miklau 2022 (arXiv 2201.12677), the appendix on structural zeros: fixed potentials of a graphical model.
 """
 
 from __future__ import annotations
