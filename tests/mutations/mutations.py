@@ -432,8 +432,8 @@ CHARGES = (
     Mutation(
         "reference row count from raw n",
         "synthesizers/bench.py",
-        "_Reference(np.rint(self.model.project(clique)).astype(np.int64)",
-        "_Reference(np.rint(self.model.project(clique) / self.model.total * len(self.table._rows)).astype(np.int64)",
+        "_Reference(whole(self.model.project(clique))",
+        "_Reference(whole(self.model.project(clique) / self.model.total * len(self.table._rows))",
         ("privacy/test_charge_order.py::test_what_a_generator_builds_between_questions_is_built_without_rows[mst]",),
     ),
     Mutation(
