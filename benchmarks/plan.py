@@ -48,7 +48,7 @@ TABLES = (SURVEY, "acs_national2019_1000", "adult", "bank_marketing", "rand_hie"
 GENERATORS = ("independent", "mst", "mwem", "privbayes", "aim")
 MADE = re.compile(r"(random|woven)-(\d+)x(\d+)")
 # The constants that `constants` tries, and by what factors.
-TRIED, FACTORS = ("MAKE_CELL", "SCORE_CELL", "REFERENCE"), (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+TRIED, FACTORS = ("MAKE_CELL", "SCORE_CELL", "ELIMINATE"), (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 POLICY, DELTA = "partner-contract", 1e-9
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")} | {"POLARS_MAX_THREADS": "1"}
 

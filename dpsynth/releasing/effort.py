@@ -40,8 +40,8 @@ NOISE, COUNT = 7e-6, 1.1e-8
 LEVELS = 3.3
 # Seconds to score a candidate in a round: its distance, and the model's counts of it made anew every third time.
 SCORE, PROJECT = 2.5e-5, 3e-5
-# Seconds for a cell of a pair that is offered: to be counted and to get its reference; to be scored once. Bytes that its reference holds.
-MAKE_CELL, SCORE_CELL, REFERENCE = 1.2e-8, 2e-9, 8
+# Seconds for a cell of a pair that is offered: to be counted and to get its reference; to be scored once.
+MAKE_CELL, SCORE_CELL = 1.2e-8, 2e-9
 # Seconds a column to see how large a model with one clique more would be: 37 microseconds for 17 columns, about 100 for 44.
 ELIMINATE = 2.2e-6
 # Cells of a usual family of PrivBayes, of coarse views: where noise lets less than that be useful, few are candidates. Views of a column;
@@ -113,8 +113,8 @@ def _offered_bytes(outline: Outline) -> float:
     """What is kept of the pairs that are offered: a reference for each cell, and its count while there is room."""
     if outline.trains or not outline.buys_structure:
         return 0.0
-    count = np.min_scalar_type(round(outline.trained)).itemsize
-    return outline.pair_cells * REFERENCE + min(outline.pair_cells * count, CACHE_BYTES)
+    a_cell = np.min_scalar_type(-round(outline.trained)).itemsize
+    return outline.pair_cells * a_cell + min(outline.pair_cells * a_cell, CACHE_BYTES)
 
 
 def _train_megabytes(outline: Outline) -> float:
