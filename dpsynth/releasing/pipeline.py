@@ -190,7 +190,7 @@ class _Steps:
     @cached_property
     def requests(self) -> list[Request]:
         """What the release asks of the ledger: for its rows, and perhaps for histograms beside them."""
-        return [self.generator.request(self.schema), *asked_beside(self.order.get("gate_epsilon"), self.order["delta"], self.schema)]
+        return [self.generator.asked(self.schema), *asked_beside(self.order.get("gate_epsilon"), self.order["delta"], self.schema)]
 
     @property
     def _beside(self) -> str:
@@ -229,10 +229,10 @@ class _Steps:
 
     def _fit(self) -> None:
         self.say("fit")
-        request = self.generator.request(self.schema)
+        request = self.generator.asked(self.schema)
         table = self.ledger.resumable_table(lambda: self.split.train, self.schema, self.release, self.run.answers, self.followed)
         table.progress = self._progress
-        model = self.generator.fit(table)
+        model = self.generator.fit_charged(table)
         if model.stamp != "ledgered" or model.granted != request.cost_in(self.ledger.currency):
             raise BadInput(Fault("model", f"is {model.stamp}", "release only what was paid for by the ledger with real noise"))
         self.run.place(self.run.model, model.save)

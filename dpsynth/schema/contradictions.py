@@ -18,7 +18,7 @@ from dpsynth.schema.column import Column
 from dpsynth.schema.impossible import CATEGORIES, Columns, Impossible, Span
 
 OTHER = "\0any category that no rule names"
-MOST_TRIED, A_COLUMN, RULES_AT_ONCE = 2_000_000, 8, 2_000
+MOST_TRIED, A_COLUMN, RULES_AT_ONCE = 20_000_000, 8, 2_000
 
 Kinds = Mapping[int, Sequence[str | float]]
 """The cells of each kind; a kind is the set of rules that name it, bit i for rule i."""
@@ -29,8 +29,9 @@ def contradictions(rules: Sequence[Impossible], columns: Columns, where: str = "
 
     Of a schema that a release wrote this is not asked: what a release found of a domain may be less than the rules speak of.
     """
+    listed = {name: set(columns[name].categories or ()) for rule in rules for name, _ in rule.cells}
     for name, value in ((name, v) for rule in rules for name, values in rule.cells for v in values if isinstance(v, str)):
-        if value not in (columns[name].categories or (value,)):
+        if listed[name] and value not in listed[name]:
             yield Fault(f"{where}, column {name!r}", f"{value!r} is not among its categories", CATEGORIES)
     kinds = {name: _kinds(columns[name], rules) for name in dict.fromkeys(name for rule in rules for name, _ in rule.cells)}
     try:
@@ -76,7 +77,10 @@ class _Search:
 
     def finds(self, kinds: Mapping[str, Sequence[int]]) -> bool:
         """Whether there is a row of these kinds. Raises `_TooEntangled` where looking on would take too long."""
-        row = self._row(kinds, (1 << self._rules) - 1)
+        try:
+            row = self._row(kinds, (1 << self._rules) - 1)
+        except RecursionError:  # as deep as there are columns that rules tie to each other
+            raise _TooEntangled from None
         self.shown |= set((row or {}).items())
         return row is not None
 

@@ -71,11 +71,11 @@ class Bench:
     @classmethod
     def begin(cls, table: PrivateTable, attributes: Sequence[Attribute], limit: float = MOST_CELLS) -> Self:
         """Measure every column, for as much of the budget as columns deserve, and fit the independent model, which keeps to the schema's
-        rules as far as they fit into a model of at most `limit` cells."""
+        rules as far as they fit into half of a model of at most `limit` cells: the rest is for what is bought."""
         budget = table.left.amount * SAFE
         first = _columns(table, attributes, budget * (FIRST_LOOK if len(attributes) > 1 else 1))
         ones = [*first, *_columns(table, attributes, budget * (_deserved(first) - FIRST_LOOK))] if len(attributes) > 1 else first
-        zeros = Zeros.of(table.schema.impossible, attributes, min(limit, MOST_CELLS))
+        zeros = Zeros.of(table.schema.impossible, attributes, min(limit / 2, MOST_CELLS))
         views = Views(attributes, ones, zeros)
         return cls(table, views, zeros, ones, estimate(views.domain, [views.measurement(a) for a in ones], fixed=views.links))
 

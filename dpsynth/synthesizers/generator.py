@@ -69,9 +69,13 @@ class Generator(ABC):
             BadInput: options that do not suit the schema, or so little budget that some measurement would not be bought by its share of it.
         """
         refuse([*contradictions(schema.impossible, {c.name: c for c in schema.columns}), *self.check(schema)])
-        request = Request(self.epsilon, self.delta, self.trains or needs_events(schema), self.name, schema.unit.columns)
+        request = self.asked(schema)
         refuse(_too_little(request, schema))
         return request
+
+    def asked(self, schema: Schema) -> Request:
+        """The same where it was granted already: what is charged is not refused any more, also by code that would refuse it today."""
+        return Request(self.epsilon, self.delta, self.trains or needs_events(schema), self.name, schema.unit.columns)
 
     def fit(self, rows: pd.DataFrame | PrivateTable, schema: Schema | None = None) -> Model:
         """Charge the whole budget, then measure, then estimate.
@@ -84,7 +88,12 @@ class Generator(ABC):
             BadInput: what `request` refuses, or the frame's columns are not the schema's; nothing was spent.
         """
         table = rows if isinstance(rows, PrivateTable) else single_use(rows, _checked(rows, schema))
-        granted = table.grant(self.request(table.schema))
+        self.request(table.schema)
+        return self.fit_charged(table)
+
+    def fit_charged(self, table: PrivateTable) -> Model:
+        """The same without a look at schema and options: for a table whose ledger holds the charge, a release's that goes on."""
+        granted = table.grant(self.asked(table.schema))
         fitted = self._measure(table, released_attributes(table, 0.5 if self.trains else 1.0))
         return Model(
             schema=table.schema.with_columns(_released_columns(table.schema, fitted.codec)),

@@ -26,7 +26,7 @@ from dpsynth.schema.impossible import Impossible, Span, are
 
 Flags = npt.NDArray[np.bool_]
 Whole = npt.NDArray[np.int64]
-NEVER = -1000.0
+NEVER = -1e6  # more than all else that a model of thousands of columns may say for a cell
 MOST_CELLS = 2.0**18
 
 
@@ -83,6 +83,8 @@ def _inside(attribute: Attribute, values: tuple[str | Span, ...]) -> Flags:
     if isinstance(attribute, Bins):
         spans = _joined([v for v in values if isinstance(v, Span)])
         bins = [any(s.low <= low and high <= s.high for s in spans) for low, high in pairwise(attribute.edges)]
+        if attribute.column.type == "continuous":  # the last bin of such a column holds its upper bound too, which a span leaves out
+            bins[-1] &= any(s.low <= attribute.edges[-1] < s.high for s in spans)
         return np.array([*bins, *(any(s.low <= n < s.high for s in spans) for n in attribute.special), False])
     assert isinstance(attribute, Categories)
     cells = Decoder(attribute).decode(np.arange(attribute.size), np.random.default_rng(0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -153,3 +153,42 @@ def test_contradictions_are_those_that_trying_every_row_finds(cells: list[Any]) 
 def test_many_rules_are_tried_for_a_bounded_time() -> None:
     rules = [{"basis": "survey", "cells": {"sex": ["m"], "sick": [s], "age": [a], "ward": [w]}} for s in SICK for a in range(10) for w in "abcdefgh"]
     assert told(schema_with(*rules)) == ""
+
+
+def flag(name: str) -> dict[str, Any]:
+    return {"name": name, "type": "categorical", "categories": ["yes", "no"], "categories_basis": "publisher"}
+
+
+def listing(name: str, n: int) -> dict[str, Any]:
+    return {"name": name, "type": "categorical", "categories": [f"{name}{i}" for i in range(n)], "categories_basis": "publisher"}
+
+
+QUESTIONS = [flag(f"q{i}") for i in range(400)]
+LARGE = {
+    "a question asked only after a yes to the one before": (
+        QUESTIONS,
+        [{"cells": {a["name"]: ["no"], b["name"]: ["yes"]}} for a, b in pairwise(QUESTIONS)],
+    ),
+    "questions asked only after a yes to the first": (QUESTIONS, [{"cells": {"q0": ["no"], q["name"]: ["yes"]}} for q in QUESTIONS[1:]]),
+    "one of a hundred flags at most": (
+        QUESTIONS[:100],
+        [{"cells": {a["name"]: ["yes"], b["name"]: ["yes"]}} for a, b in combinations(QUESTIONS[:100], 2)],
+    ),
+    "a code for each name": (
+        [listing("name", 600), listing("code", 600)],
+        [{"cells": {"code": [f"code{i}"], "name": [f"name{k}" for k in range(600) if k != i]}} for i in range(600)],
+    ),
+}
+
+
+@pytest.mark.parametrize("rules", LARGE)
+def test_rules_of_large_tables_are_found_to_be_fine(rules: str) -> None:
+    columns, cells = LARGE[rules]
+    schema = Schema.from_dict(TABLE | {"columns": columns, "impossible": [{"basis": "survey"} | rule for rule in cells]})
+    assert told(schema) == ""
+
+
+def test_columns_tied_deeper_than_can_be_looked_into_are_refused_in_words() -> None:
+    columns = [flag(f"q{i}") for i in range(1_500)]
+    cells = [{"basis": "survey", "cells": {a["name"]: ["no"], b["name"]: ["yes"]}} for a, b in pairwise(columns)]
+    assert "too entangled" in told(Schema.from_dict(TABLE | {"columns": columns, "impossible": cells}))
