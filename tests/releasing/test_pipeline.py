@@ -186,7 +186,7 @@ def test_a_model_with_repeatable_noise_is_refused(
 ) -> None:
     model = MST(0.1, DELTA).fit(seeded_table(survey[0].iloc[:200], survey[1], seed=1))
     assert model.stamp == "not private"
-    monkeypatch.setattr(MST, "fit", lambda self, table: model)
+    monkeypatch.setattr(MST, "fit_charged", lambda self, table: model)
     with pytest.raises(BadInput, match="not private"):
         released(survey[0].iloc[:200], survey[1], tmp_path)
     assert not list(tmp_path.glob("*/public"))
