@@ -151,7 +151,8 @@ def test_states_with_a_code_each_give_rows_under_every_generator(generator: Gene
 
 
 def ordered(tmp_path: Path, schema: Schema, frame: pd.DataFrame) -> tuple[list[str], Ledger]:
-    """The words of a release, and its ledger."""
+    """The words of a release, and its ledger. A release needs the attacks."""
+    pytest.importorskip("anonymeter")
     ledger = Ledger.create(tmp_path / "ledger.db", "people", 3.0, 1e-6)
     frame.to_csv(tmp_path / "people.csv", index=False)
     (tmp_path / "schema.json").write_text(schema.to_json())
