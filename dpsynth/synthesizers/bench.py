@@ -33,7 +33,7 @@ from dpsynth.synthesizers.answer import Answer, measure
 from dpsynth.synthesizers.generator import Fitted
 from dpsynth.synthesizers.growth import Growth
 from dpsynth.synthesizers.source import Graphical
-from dpsynth.synthesizers.views import Views
+from dpsynth.synthesizers.views import GROUP, Views
 from dpsynth.synthesizers.zeros import MOST_CELLS, Zeros
 
 Whole = npt.NDArray[np.signedinteger[Any]]
@@ -69,14 +69,15 @@ class Bench:
     _touched: frozenset[str] = frozenset()
 
     @classmethod
-    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute], limit: float = MOST_CELLS) -> Self:
+    def begin(cls, table: PrivateTable, attributes: Sequence[Attribute], limit: float = MOST_CELLS, group: float = GROUP) -> Self:
         """Measure every column, for as much of the budget as columns deserve, and fit the independent model, which keeps to the schema's
-        rules as far as they fit into half of a model of at most `limit` cells: the rest is for what is bought."""
+        rules as far as they fit into half of a model of at most `limit` cells: the rest is for what is bought. Coarse views have groups
+        of at least a `group` of the rows."""
         budget = table.left.amount * SAFE
         first = _columns(table, attributes, budget * (FIRST_LOOK if len(attributes) > 1 else 1))
         ones = [*first, *_columns(table, attributes, budget * (_deserved(first) - FIRST_LOOK))] if len(attributes) > 1 else first
         zeros = Zeros.of(table.schema.impossible, attributes, min(limit / 2, MOST_CELLS))
-        views = Views(attributes, ones, zeros)
+        views = Views(attributes, ones, zeros, group)
         return cls(table, views, zeros, ones, estimate(views.domain, [views.measurement(a) for a in ones], fixed=views.links))
 
     @property

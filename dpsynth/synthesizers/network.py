@@ -38,13 +38,14 @@ class Network(Bench):
 
     def __post_init__(self) -> None:
         self._alone: dict[str, Floats] = {v: self.model.project((v,)) / self.model.total for v in self.views.domain.names}
-        self._ruled = {name for f in self.views.zeros for name in f.domain.names}
+        self._rules = [set(f.domain.names) for f in self.views.zeros]
         self._reach = {v: 2 * self.model.total * (1 - float(np.square(p).sum())) for v, p in self._alone.items()}
 
     def family(self, choosing: float, measuring: float, limit: float) -> Clique | None:
         """A child with its parents, for at most `choosing`, in a model below `limit` cells; None where no parent is worth its noise."""
         edges = self._useful(self._first(), measuring, limit)
-        closing = {edge: w for edge, w in edges.items() if self.views.column(edge[0]) in self._ruled}  # a circle, with what a rule ties
+        ruled = set().union(*self._rules)
+        closing = {edge: w for edge, w in edges.items() if self.views.column(edge[0]) in ruled}  # a circle, with what a rule ties
         edges = {edge: w for edge, w in edges.items() if edge not in closing} | (self.within(closing, limit) if closing else {})
         family = self.choose(edges, choosing / MOST_PARENTS, measuring)
         while family is not None and len(family) <= MOST_PARENTS:
@@ -64,7 +65,7 @@ class Network(Bench):
         """What a family would be if the child hung on none of its parents. One parent's own distribution is that of the columns alone, once
         and for all: an edge is offered again in every step until its child has a place."""
         child, *parents = clique
-        if any({*clique} == {*f.domain.names} for f in self.views.zeros):  # what its rules say of an edge need not be bought
+        if {*map(self.views.column, clique)} in self._rules:  # what its rules say of an edge, at any resolution, need not be bought
             return super().reference(clique)
         if len(parents) > 1:
             return whole(np.multiply.outer(self._alone[child], super().reference(tuple(parents))))
@@ -96,7 +97,7 @@ class Ancestral(Network):
     """A network that is not estimated: each column's distribution given its parents is its family's table, clipped and normalised.
 
     A column is in the model at two resolutions; the family speaks of one of them, and the other follows from it by the column's own counts.
-    The product is taken given that the schema's rules hold.
+    The product is taken given that the schema's rules hold, which also moves the distributions of the columns that they tie.
     """
 
     def refit(self, discrepancy: float = ROUGH, steps: int = ROUGH_STEPS) -> None:

@@ -1,7 +1,7 @@
 """Views: each column at the resolution that noise allows, and once more in a few groups.
 
 From the noisy counts of a column alone, which are released: values that the noise hides are put together (the *fine* view, what the
-model is over), and the fine codes are put together again into groups of a sixth of the rows and more (the *coarse* view). A
+model is over), and the fine codes are put together again into groups of a share of the rows and more (the *coarse* view). A
 pair of columns can then be measured in as few cells as its strength deserves: a table of 16 x 85 cells under noise of twenty
 rows a cell says less than one of 6 x 6. Neighbouring bins of a number go together; of categories the rare ones do.
 Codes that the schema's rules tell apart (`zeros.py`) stay apart in the fine view.
@@ -30,7 +30,7 @@ from dpsynth.synthesizers.zeros import NEVER, NONE, Zeros
 Floats = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 RARE = 3.0
-COARSE_SHARE = 1 / 6
+GROUP = 1 / 16
 MOST_CELLS = 20_000
 
 
@@ -43,12 +43,13 @@ class View:
     coarse: Merged | None
 
     @classmethod
-    def of(cls, attribute: Attribute, counts: Floats, sigma: float, kinds: Groups | int = 0) -> View:
-        """`kinds` has a number for each code; codes that differ in it stay apart in the fine view."""
+    def of(cls, attribute: Attribute, counts: Floats, sigma: float, kinds: Groups | int = 0, group: float = GROUP) -> View:
+        """`kinds` has a number for each code, and codes that differ in it stay apart in the fine view; `group` is the least share of the rows
+        that a coarse code has, where possible."""
         fine = _grouped(attribute, counts, RARE * sigma, kinds)
         groups = np.arange(attribute.size) if fine is None else np.array(fine.groups)
         held = np.bincount(groups, weights=counts).astype(np.float64)
-        rough = _groups(attribute, groups, held, COARSE_SHARE * max(held.sum(), 0.0))
+        rough = _groups(attribute, groups, held, group * max(held.sum(), 0.0))
         useful = rough.max() >= 1 and rough.max() + 1 <= 0.75 * len(held)
         return cls(attribute, fine or attribute, Merged(attribute, tuple(rough[groups].tolist())) if useful else None)
 
@@ -99,9 +100,9 @@ def _rare_together(counts: Floats, least: float) -> Groups:
 class Views:
     """The views of all columns, as the domain of one graphical model: fine ones under their columns' names, coarse ones after them."""
 
-    def __init__(self, attributes: Sequence[Attribute], ones: Sequence[Answer], zeros: Zeros = NONE):
+    def __init__(self, attributes: Sequence[Attribute], ones: Sequence[Answer], zeros: Zeros = NONE, group: float = GROUP):
         answers = [[one for one in ones if one.attributes == (a,)] for a in attributes]
-        self.views = tuple(View.of(a, *_pooled(about), zeros.kinds(a)) for a, about in zip(attributes, answers, strict=True))
+        self.views = tuple(View.of(a, *_pooled(about), zeros.kinds(a), group) for a, about in zip(attributes, answers, strict=True))
         self.columns = tuple(a.column.name for a in attributes)
         self._attributes: dict[str, Attribute] = {c: v.fine for c, v in zip(self.columns, self.views, strict=True)}
         self._coarse: dict[str, str] = {}

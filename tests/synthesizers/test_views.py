@@ -10,7 +10,7 @@ from kernel_samples import bounded, listed, schema_of
 from dpsynth.encoding import public_attribute
 from dpsynth.privacy import Attribute, Bins, Merged
 from dpsynth.synthesizers.answer import Answer
-from dpsynth.synthesizers.views import COARSE_SHARE, NEVER, RARE, Views
+from dpsynth.synthesizers.views import GROUP, NEVER, RARE, Views
 
 SCHEMA = schema_of({"n": bounded(1, 40, bins=40, special=[-9]), "c": listed(*map(str, range(12))), "n, coarse": listed("x", "y")})
 ATTRIBUTES = tuple(public_attribute(c) for c in SCHEMA.synthesised)
@@ -25,12 +25,13 @@ def groups(attribute: Attribute) -> np.ndarray:
     return np.array(attribute.groups) if isinstance(attribute, Merged) else np.arange(attribute.size)
 
 
+@pytest.mark.parametrize("group", [GROUP, 1 / 6])
 @pytest.mark.parametrize("seed", range(20))
-def test_groups_hold_enough_and_neighbouring_bins_go_together(seed: int) -> None:
+def test_groups_hold_enough_and_neighbouring_bins_go_together(seed: int, group: float) -> None:
     ones = answers(seed)
-    views = Views(ATTRIBUTES, ones)
+    views = Views(ATTRIBUTES, ones, group=group)
     for view, one in zip(views.views, ones, strict=True):
-        for attribute, least in ((view.fine, RARE * one.sigma), (view.coarse, COARSE_SHARE * one.values.sum())):
+        for attribute, least in ((view.fine, RARE * one.sigma), (view.coarse, group * one.values.sum())):
             if attribute is None:
                 continue
             grouped = groups(attribute)
