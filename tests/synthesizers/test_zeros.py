@@ -150,6 +150,14 @@ def test_states_with_a_code_each_give_rows_under_every_generator(generator: Gene
         assert shares.abs().sum() / 2 < (0.35 if rows == 500 else 0.06)
 
 
+@pytest.mark.parametrize("fitting", ["estimated", "ancestral"])
+def test_what_a_rule_says_of_an_edge_is_not_bought_at_any_resolution(fitting: str) -> None:
+    """One state has more than a sixteenth of the people, so that both columns have coarse views, which the rule is not written in."""
+    model = PrivBayes(1, 1e-9, fitting=fitting).fit(seeded_table(tied_people(6_000), TIED, 5))
+    asked = [{a.column.name for a in answer.attributes} for answer in model.answers]
+    assert {"state"} in asked and not any({"state", "code"} <= columns for columns in asked)
+
+
 def ordered(tmp_path: Path, schema: Schema, frame: pd.DataFrame) -> tuple[list[str], Ledger]:
     """The words of a release, and its ledger. A release needs the attacks."""
     pytest.importorskip("anonymeter")
