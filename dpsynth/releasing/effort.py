@@ -27,6 +27,7 @@ from dpsynth.synthesizers.aim import ANNEALING, ROUNDS_A_COLUMN
 from dpsynth.synthesizers.bench import FRESH_FOR, MEAN_NOISE
 from dpsynth.synthesizers.network import USEFUL
 from dpsynth.synthesizers.privbayes import MEASURING
+from dpsynth.synthesizers.views import MOST_CELLS
 
 # Seconds that any fit takes, and any release beside its fit: imports, compiled code from its cache, attacks' models, reports.
 FIT_START, RELEASE_START = 0.5, 8.0
@@ -45,8 +46,8 @@ MAKE_CELL, SCORE_CELL = 1.2e-8, 2e-9
 # Seconds a column to see how large a model with one clique more would be: 37 microseconds for 17 columns, about 100 for 44.
 ELIMINATE = 2.2e-6
 # Cells of a usual family of PrivBayes, of coarse views: where noise lets less than that be useful, few are candidates. Views of a column;
-# seconds to refit a network for one column more, for each column.
-FAMILY, VIEWS, REFIT_NETWORK = 60, 1.8, 6e-4
+# seconds to refit a network for one column more, for each column and for each cell that is useful in a family.
+FAMILY, VIEWS, REFIT_NETWORK, REFIT_CELL = 60, 1.8, 6e-4, 6e-5
 # Of the rounds that MST could have, those candidates left open: pairs within a component drop out.
 OPEN = 0.7
 # AIM buys about 5 strength^.3 marginals of 15 columns, a few more of more (27 at strength 270, 42 at 1,600, 53 at 2,300), and four
@@ -153,7 +154,8 @@ def _structure_seconds(outline: Outline, found: bool) -> float:
     # Edges of all steps: those of a step are up to d^2 / 4 where columns have places; of families, two choices among d / 2 further parents.
     edges, grown = (LEVELS * d**3 / 6, VIEWS * d**2) if found else (d**3 / 2, 0.0)
     scoring = edges * scored / offered + grown * (counting + (sized + renewed) / offered)
-    return made + _useful(outline) * scoring + (REFIT_NETWORK * d**2 if found else 0.0)
+    useful = min(_useful_cells(outline) / FAMILY, 1.0)
+    return made + useful * scoring + (REFIT_NETWORK * d**2 + REFIT_CELL * d * _useful_cells(outline) if found else 0.0)
 
 
 def _aims_seconds(outline: Outline, a_round: float, found: bool) -> float:
@@ -172,10 +174,10 @@ def _steps(outline: Outline) -> int:
     return steps_for(outline.trained * math.sqrt(outline.amount * (1 - outline.deserved)) / SIGNAL)
 
 
-def _useful(outline: Outline) -> float:
-    """The share of PrivBayes' families that rows outweigh the noise of."""
+def _useful_cells(outline: Outline) -> float:
+    """The most cells of a family of PrivBayes that rows outweigh the noise of."""
     sigma = outline.sigma((1 - outline.deserved) * MEASURING)
-    return min(outline.trained / (USEFUL * MEAN_NOISE * sigma) / FAMILY, 1.0)
+    return min(outline.trained / (USEFUL * MEAN_NOISE * sigma), MOST_CELLS)
 
 
 def _aims_rounds(outline: Outline) -> float:
