@@ -19,7 +19,7 @@ def blind_p(evidence: Evidence, rng: np.random.Generator) -> float:
     """p-value of "nothing but chance tells members from controls"; 1 with fewer than 20 of either.
 
     Boosted trees learn on one half and are tested on the other, by rank sums, and the other way round. Each
-    half is an exact test; the less of the two p-values counts twice, which is valid whatever their dependence.
+    half is a rank test, by the normal approximation; the less of the two p-values counts twice, which is valid whatever their dependence.
     """
     sides = [t.take(np.arange(min(len(t), MOST))) for t in evidence.equal_pools(rng)]
     if len(sides[0]) < FEWEST:

@@ -83,6 +83,12 @@ class Policy:
         return 1 - self.confidence
 
     @property
+    def max_delta(self) -> float:
+        """Below which a claimed delta has to stay: a mechanism that publishes a share delta of all people is (0, delta)-private, so a
+        larger one bounds less than the tolerance of exact matches does."""
+        return self.tolerance["exact_match"]
+
+    @property
     def hash(self) -> str:
         """SHA-256 of the text, hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()

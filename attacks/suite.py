@@ -122,9 +122,11 @@ def evaluate(
     tell = progress or (lambda step: None)
     refuse([*_not_grouped(schema, subgroups), *_not_columns(schema, marginals)])
     attacks = (*suite(rules, subgroups), *((_run_again(generator, schema),) if generator else ()), *((_knowing(marginals),) if marginals else ()))
-    streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(len(attacks) + 4))
+    # The tests' streams come before the attacks', so that no subgroup or further attack that is asked for draws them anew.
+    first, *others = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(len(attacks) + 4))
+    for_tests, streams = others[:3], iter(others[3:])
     tell("evidence")
-    evidence = Evidence.collect(train, control, synthetic, schema, reference, next(streams), _pool(len(synthetic), len(schema.synthesised)))
+    evidence = Evidence.collect(train, control, synthetic, schema, reference, first, _pool(len(synthetic), len(schema.synthesised)))
     endpoints: list[Endpoint] = []
     scores: dict[str, Scores] = {}
     for attack in attacks:
@@ -133,7 +135,7 @@ def evaluate(
         endpoints += found
         scores |= {attack.name: score} if score else {}
     tell("tests")
-    tests = _tests(evidence, scores, claim, *streams) | {"audit": audit, "unreadable": list(evidence.unreadable)}
+    tests = _tests(evidence, scores, claim, *for_tests) | {"audit": audit, "unreadable": list(evidence.unreadable)}
     tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema.unit, evidence, scores))
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started

@@ -34,6 +34,7 @@ NEXT = {
     "upper_bound": "hold back more units as controls, or lower epsilon",
     "claim_violated": "the generator or its accounting has a fault: audit it; do not hand this table out",
     "epsilon": "claim and spend less, or use a policy that allows more",
+    "delta": "claim, and spend, a delta far below one over the number of people",
     "exchangeability": "train a generator with differential privacy",
     "missing_evidence": "run the whole suite",
     "unreadable": "have the synthetic table spell its cells as the schema does, and as people's tables do",
@@ -119,11 +120,16 @@ def decide(
 
 
 def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
-    """The verdict again, from a parsed attacks.json, by today's rule. Raises `BadInput` if it is not one.
+    """The verdict again, from a parsed attacks.json and the policy that it was judged by, by today's rule.
 
     What was blocked stays blocked: a report from before format 3 may have said FAIL of a biased split and reads INCONCLUSIVE now.
+
+    Raises:
+        BadInput: it is no such report, or was judged by another policy, whose bounds are of another confidence.
     """
     try:
+        if document["policy"]["hash"] != policy.hash:
+            raise BadInput(Fault("attacks.json", "was judged by another policy", "give the one whose hash it names"))
         endpoints = [Endpoint.from_document(d) for d in document["attacks"]]
         claim = None if document["claim"] is None else Claim(document["claim"]["epsilon"], document["claim"]["delta"])
         tests = document["tests"]
@@ -163,6 +169,9 @@ def _leaks(endpoints: Sequence[Endpoint], policy: Policy) -> Iterator[Reason]:
 def _claim_above(policy: Policy, claim: Claim | None) -> Iterator[Reason]:
     if claim and claim.epsilon > policy.max_epsilon:
         yield Reason("claim_violated", None, None, f"the claimed epsilon is above the policy's {policy.max_epsilon:g}", NEXT["epsilon"])
+    if claim and claim.delta >= policy.max_delta:
+        words = f"the claimed delta is not below {policy.max_delta:g}, the share of people whom the policy lets come out as they are"
+        yield Reason("claim_violated", None, None, words, NEXT["delta"])
 
 
 def _claim_refuted(policy: Policy, claim: Claim | None, claim_p: float | None) -> Iterator[Reason]:

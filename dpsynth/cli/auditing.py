@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpsynth.cli.reply import Reply, reason_lines, table
-from dpsynth.cli.words import new_file, number, path, whole
+from dpsynth.cli.words import new_file, new_folder, number, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import check_budget
 from dpsynth.schema import Schema
@@ -51,9 +51,7 @@ def attack(words: Namespace) -> Reply:
 
     schema, files = _inputs(words)
     tables = _tables(files, schema)
-    policy, claim, out = Policy.load(words.policy), _claim(words), path(words.out)
-    if out is not None and out.exists():
-        raise BadInput(Fault(str(out), "exists already", "give a new folder"))
+    policy, claim, out = Policy.load(words.policy), _claim(words), new_folder(words.out)
     inputs = hashes_of(files)
     frames = {name: source.rows() for name, source in tables.items()}
     again = hashes_of(files)
@@ -86,6 +84,8 @@ def _inputs(words: Namespace) -> tuple[Schema, dict[str, Path]]:
     if words.split:
         if words.train or words.control or words.reference:
             raise BadInput(Fault("--split", "given together with --train, --control or --reference", "give one or the other"))
+        if words.schema:
+            raise BadInput(Fault("--split", "given together with --schema", "leave --schema out: the split has its own"))
         schema, files = read_split(Path(words.split))
         files |= {name: Path(words.split) / f"{name}.json" for name in ("schema", "manifest")}
     else:
@@ -195,7 +195,7 @@ def audit(words: Namespace) -> Reply:
     from dpsynth.releasing.audited_once import audit_once
     from dpsynth.synthesizers import generator_named
 
-    if Path(words.generator).exists():
+    if Path(words.generator).is_file():
         raise BadInput(Fault(words.generator, "is a file, not a generator", "to judge a synthetic table: dpsynth attack --synthetic FILE"))
     epsilon, runs = number(words.epsilon), whole(words.runs)
     faults = check_budget(epsilon, DELTA)

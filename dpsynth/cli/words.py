@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dpsynth.errors import BadInput, Fault
@@ -25,6 +26,19 @@ def whole(text: str | None) -> int | str | None:
 
 def path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def new_folder(text: str | None) -> Path | None:
+    """A path where a folder can be made, its parents too; None for none. Raises `BadInput`."""
+    if text is None:
+        return None
+    target = Path(text)
+    if target.exists():
+        raise BadInput(Fault(text, "exists already", "give a new folder"))
+    nearest = next(p for p in target.absolute().parents if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadInput(Fault(text, "cannot be made there", "give a new folder in one that you may write to"))
+    return target
 
 
 def new_file(text: str) -> Path:

@@ -34,6 +34,7 @@ from dpsynth.releasing.worst_case import WORST_CASES, WorstCase
 from dpsynth.synthesizers import Generator
 
 EPSILON, DELTA, RUNS = 1.0, 1e-2, 1000
+LEAST_SEEN = 2.5  # the factor of mu that an audit must have been able to see, or what it did not find says nothing
 ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers", "deep")
 FINDINGS = "audits.json"
 
@@ -86,7 +87,8 @@ def code_hash() -> str:
 
 
 def finding(generator: str) -> AuditFinding:
-    """What the build's audit says of a generator: `passed`, `failed`, or `missing` (never audited, or other code than this)."""
+    """What the build's audit says of a generator: `passed`, `failed`, or `missing`: never audited, or other code than this, or by so few
+    runs that it could not have seen a generator leak `LEAST_SEEN` times what it charges."""
     try:
         carried = json.loads((files("dpsynth") / "resources" / FINDINGS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -94,7 +96,9 @@ def finding(generator: str) -> AuditFinding:
     found = carried["generators"].get(generator)
     if found is None or carried["code"] != code_hash():
         return "missing"
-    return "failed" if found["violated"] else "passed"
+    if found["violated"]:
+        return "failed"
+    return "passed" if found["detectable"] <= LEAST_SEEN else "missing"
 
 
 def carry(found: Mapping[str, Audit]) -> None:

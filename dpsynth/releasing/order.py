@@ -82,6 +82,8 @@ def check(order: Order) -> Checked:
         faults.append(
             Fault("epsilon", f"above the {policy.max_epsilon:g} that policy {policy.name} allows", "ask for less, or choose another policy")
         )
+    if policy is not None and not check_budget(order.epsilon, order.delta) and order.delta >= policy.max_delta:
+        faults.append(Fault("delta", f"not below the {policy.max_delta:g} that policy {policy.name} allows", "ask for one far below 1 / (people)"))
     if policy is not None and ledger is not None:
         _collected(faults, lambda: require_same_shares(ledger, order.schema, policy))
     if policy is not None:

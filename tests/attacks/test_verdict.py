@@ -99,6 +99,9 @@ def test_claims() -> None:
     assert codes(judge(claim=Claim(1.0, 1e-9), claim_p=1e-4)) == ["claim_violated"]
     assert judge(claim=Claim(20.0, 1e-9)).outcome == "FAIL"
     assert judge(claim=Claim(1.0, 1e-9), claim_p=None).outcome == "INCONCLUSIVE"
+    assert judge(claim=Claim(1.0, POLICY.tolerance["exact_match"] / 2)).outcome == "PASS"
+    for delta in (POLICY.tolerance["exact_match"], 0.999):  # (0, delta) allows to publish such a share of all people
+        assert codes(judge(claim=Claim(1.0, delta), exchangeability_p=0.001)) == ["claim_violated"]
     for epsilon, delta in ((0.0, 0.0), (1.0, 1.0), (float("nan"), 0.0), (True, 0.0)):
         with pytest.raises(BadInput):
             Claim(epsilon, delta)
@@ -154,8 +157,10 @@ def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_
     policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
     attacks = [{k: v for k, v in e.document().items() if k != "knows"} for name, e in good().items() if name in known]
     tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": []}
-    document = {"format": 2, "attacks": attacks, "claim": {"epsilon": 1.0, "delta": 1e-9}, "tests": tests}
+    document = {"format": 2, "policy": {"hash": policy.hash}, "attacks": attacks, "claim": {"epsilon": 1.0, "delta": 1e-9}, "tests": tests}
     assert set(policy.tolerance) == set(known) and replay(document, policy).outcome == "PASS"
     assert replay(document | {"attacks": attacks[1:]}, policy).outcome == "INCONCLUSIVE"
     with pytest.raises(BadInput):
         replay(document | {"format": 3}, policy)
+    with pytest.raises(BadInput, match="another policy"):
+        replay(document, Policy.from_text(policy.text.replace("confidence = 0.95", "confidence = 0.9999")))

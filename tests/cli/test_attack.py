@@ -137,6 +137,14 @@ def test_what_can_not_be_compared_is_bad_input(change: str, desk: Desk, capsys: 
     assert change != "a row with more" or "row 3" in found["error"]
 
 
+@pytest.mark.parametrize("place", ["people.txt/audit", "people.txt/far/audit", "."])
+def test_where_nothing_can_be_written_is_said_before_anything_is_attacked(place: str, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    words = desk.write()
+    (desk.folder / "people.txt").write_text("a file")
+    found = document_of(capsys, [*words, "--out", str(desk.folder / place)])
+    assert found["exit"] == 2 and ("cannot be made" in found["error"] or "exists already" in found["error"])
+
+
 @pytest.mark.parametrize(("damage", "what"), [("cut", "damaged"), ("more", "damaged"), ("spoilt", "not a table")])
 def test_a_compressed_table_that_is_not_whole_is_bad_input(damage: str, what: str, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     words, table = desk.write(), desk.folder / "synthetic.csv.gz"
@@ -254,6 +262,7 @@ class TestStatement:
         first = {a["name"]: a for a in json.loads((audit.folder / "attacks.json").read_text())["attacks"]}
         assert all(a[key] == first[a["name"]][key] for a in again["attacks"] for key in ("effect", "ci", "p", "control_detected"))
         assert again["tests"]["blind_p"] is not None and not again["policy"]["publishes"]
+        assert again["tests"]["blind_p"] == json.loads((audit.folder / "attacks.json").read_text())["tests"]["blind_p"]
         assert "nothing is published" in capsys.readouterr().out and "nothing is published" not in audit.said
         pages = [(folder / "report.html").read_text() for folder in (audit.desk.folder / "again" / "audit", audit.folder)]
         assert ["nothing is published" in page for page in pages] == [True, False]

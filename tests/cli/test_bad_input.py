@@ -158,6 +158,7 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
     "generator unknown": (option("generator", "oracle"), "'oracle' is unknown"),
     "key missing": (option("key", "/nowhere/key.pem"), "/nowhere/key.pem"),
     "epsilon above policy": (option("epsilon", "20"), "above the 10 that policy partner-contract allows"),
+    "delta above policy": (option("delta", "0.005"), "not below the 0.005 that policy partner-contract allows"),
 }
 
 

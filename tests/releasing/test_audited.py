@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,17 @@ def test_mu_from_counts_by_hand() -> None:
 def test_other_code_has_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audited, "code_hash", lambda: "0" * 64)
     assert {finding(name) for name in GENERATORS} == {"missing"}
+
+
+def test_an_audit_that_could_have_seen_nothing_is_no_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "resources").mkdir()
+    monkeypatch.setattr(audited, "files", lambda package: tmp_path)
+    few = audit({"z": np.zeros(4)}, {"z": np.zeros(4)}, 1.0)
+    enough = replace(few, detectable=audited.LEAST_SEEN, runs=1000)
+    for found, says in ((few, "missing"), (enough, "passed"), (replace(enough, mu_low=2.0), "failed")):
+        carried = {"code": audited.code_hash(), "generators": {"mst": asdict(found) | {"violated": found.violated}}}
+        (tmp_path / "resources" / audited.FINDINGS).write_text(json.dumps(carried))
+        assert finding("mst") == says
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
