@@ -30,7 +30,6 @@ class Target:
         sizes: the numbers of training units it speaks of.
         counts: whether a line counts.
         at_most: whether `bound` is the most; else the least. `upper` is what the upper bound of the rate has to stay below.
-        columns: True where it is asked of tables with near-unique columns alone.
     """
 
     words: str
@@ -40,7 +39,6 @@ class Target:
     bound: float
     at_most: bool = False
     upper: float | None = None
-    columns: bool | None = None
 
 
 def _bare(*outcomes: str) -> Callable[[Line], bool]:
@@ -68,7 +66,7 @@ TARGETS = (
     Target("0.5 % copied: caught under a claim", ("copies_0.5",), LARGE, lambda x: x["claimed"] in STOPPED, 0.8),
     Target("outliers copied: caught, no claim", ("outliers_1", "outliers_0.5"), LARGE, lambda x: x["bare"] in STOPPED, 0.9),
     Target("outliers copied: caught under a claim", ("outliers_1", "outliers_0.5"), LARGE, lambda x: x["claimed"] in STOPPED, 0.9),
-    Target("decode leak caught", ("decode_leak",), LARGE, _stopped, 1.0, columns=True),
+    Target("decode leak caught", ("decode_leak",), LARGE, _stopped, 1.0),
     Target("1 % copied: no PASS", ("copies_1",), SMALL, _stopped, 1.0),
     Target("sabotage blocked", BLOCKED, (500, *LARGE), _stopped, 1.0),
     Target("correct DP at epsilon 1 or less PASS", ("mst_0.5", "mst_1"), LARGE, lambda x: x["claimed"] == "PASS", 0.98),
@@ -92,15 +90,14 @@ def _target_rows(target: Target, lines: Lines) -> Iterable[str]:
     for shares, policy in sorted({(cell.shares, cell.policy) for cell in lines}):
         for n in target.sizes:
             for unique in (True, False):
-                if target.columns in (None, unique):
-                    found = [
-                        target.counts(line)
-                        for cell, line in lines.items()
-                        if cell.generator in target.generators and (cell.n, cell.unique, cell.shares, cell.policy) == (n, unique, shares, policy)
-                    ]
-                    if found:
-                        setting = "" if (shares, policy) == ("even", "partner-contract") else f" ({shares}, {policy})"
-                        yield _target_row(target, n, unique, setting, found)
+                found = [
+                    target.counts(line)
+                    for cell, line in lines.items()
+                    if cell.generator in target.generators and (cell.n, cell.unique, cell.shares, cell.policy) == (n, unique, shares, policy)
+                ]
+                if found:
+                    setting = "" if (shares, policy) == ("even", "partner-contract") else f" ({shares}, {policy})"
+                    yield _target_row(target, n, unique, setting, found)
 
 
 def _target_row(target: Target, n: int, unique: bool, setting: str, found: Sequence[bool]) -> str:
