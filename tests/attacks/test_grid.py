@@ -121,8 +121,9 @@ SCHEMA = Schema.from_dict(
         "name": "wages",
         "privacy_unit": {"unit": "row"},
         "columns": [
+            {"name": "age", "type": "integer", "bounds": [0, 120], "bounds_basis": "judgement"},
             *({"name": name, "type": "continuous", "bounds": [0, 1e9], "bounds_basis": "judgement"} for name in ("wage", "gain")),
-            *({"name": f"k{j}", "type": "categorical", "categories": list("abcdefgh"), "categories_basis": "publisher"} for j in range(4)),
+            *({"name": f"k{j}", "type": "categorical", "categories": list("abcdefgh"), "categories_basis": "publisher"} for j in range(5)),
         ],
     }
 )
@@ -130,8 +131,9 @@ SCHEMA = Schema.from_dict(
 
 def frame(rng: np.random.Generator) -> pd.DataFrame:
     kind = rng.integers(0, 8, PEOPLE)
-    letters = {f"k{j}": np.array(list("abcdefgh"))[(kind + rng.integers(0, 4, PEOPLE)) % 8] for j in range(4)}
-    return pd.DataFrame(dict(zip(("wage", "gain"), skewed(rng).T, strict=True)) | letters)
+    wages = {"wage": rng.lognormal(9, 1.5, PEOPLE), "gain": np.where(rng.random(PEOPLE) < 0.3, rng.lognormal(7, 2, PEOPLE), 0.0)}
+    letters = {f"k{j}": np.array(list("abcdefgh"))[(kind + rng.integers(0, 4, PEOPLE)) % 8] for j in range(5)}
+    return pd.DataFrame({"age": 20 + 5 * kind + rng.integers(0, 30, PEOPLE)} | wages | letters)
 
 
 @pytest.mark.parametrize(("form", "leak"), [("single precision", True), ("whole units", True), ("a billionth off", True), ("whole units", False)])
