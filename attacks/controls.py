@@ -11,6 +11,7 @@ import numpy as np
 
 from attacks.distances import spread
 from attacks.evidence import Codes, Evidence, Floats, Index, Table
+from attacks.grid import on_one_grid
 from attacks.membership import Coding, Tree
 from attacks.nearest import Flags, rare_cells, rare_rows
 
@@ -39,8 +40,9 @@ def near_copies_of_rare_rows(evidence: Evidence, rng: np.random.Generator) -> Ta
 
 
 def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table:
-    """2 % of the synthetic rows replaced by copies of members with a value of their own."""
-    return _with_copies(evidence, rare_cells(evidence).any(axis=1), rng, evidence.members)
+    """2 % of the synthetic rows replaced by copies of members with a value of their own, written with no more digits than the synthetic table has."""
+    written = on_one_grid(evidence)
+    return _with_copies(evidence, rare_cells(written).any(axis=1), rng, written.members)
 
 
 def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:

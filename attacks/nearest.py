@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from attacks.distances import neighbours, surroundings
 from attacks.evidence import Evidence, Table
+from attacks.grid import on_one_grid
 from attacks.scores import Scores, UnanswerableError
 
 Bits = npt.NDArray[np.uint64]
@@ -51,8 +52,11 @@ def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where some value that only this target holds appears in the synthetic table, else 0.
 
+    Values are compared by the digits that the synthetic table has (`grid.py`), and are rare by these.
+
     Raises `UnanswerableError` with fewer than 20 members that hold such a value.
     """
+    evidence = on_one_grid(evidence)
     rare = rare_cells(evidence)
     _require_rare(rare[: len(evidence.members)].any(axis=1), "values")
     pool, synthetic = _cell_bits(evidence.pool), _cell_bits(evidence.synthetic)

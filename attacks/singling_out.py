@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from attacks.evidence import Evidence
+from attacks.grid import on_one_grid
 from attacks.scores import Scores, UnanswerableError
 
 Mode = Literal["univariate", "multivariate"]
@@ -32,6 +33,7 @@ def singling_out(mode: Mode, guesses: int) -> Score:
 
         if not len(evidence.synthetic):
             raise UnanswerableError("underpowered", "the synthetic table has no rows")
+        evidence = on_one_grid(evidence)
         synthetic = queries.as_frame(evidence.synthetic).unique(maintain_order=True)
         pool = queries.as_frame(evidence.pool)
         write = queries.univariate if mode == "univariate" else queries.multivariate
