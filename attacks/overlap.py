@@ -19,31 +19,31 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from attacks.evidence import Evidence, Table
+from attacks.evidence import Evidence, Table, known_ids
 from attacks.nearest import DIGITS, exact_match
 from attacks.scores import Scores, UnanswerableError
-from dpsynth.schema.schema import PrivacyUnit
+from dpsynth.schema.schema import Schema
 
 ALPHA = 1e-4
 USUAL = 0.05
 
 
 def overlap(
-    train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], unit: PrivacyUnit, evidence: Evidence, scores: Mapping[str, Scores]
+    train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], schema: Schema, evidence: Evidence, scores: Mapping[str, Scores]
 ) -> tuple[str, ...]:
     """What is wrong with the split, in words that hold no value; nothing where nothing was found. `scores` are those of the attacks."""
     held_out = {role: frame for role, frame in outside.items() if frame is not None}
-    words = tuple(f"units of train are in the {role} table as well" for role in shared_units(train, held_out, unit))
+    words = tuple(f"units of train are in the {role} table as well" for role in shared_units(train, held_out, schema))
     words += ("rows of train are among the held-out rows, more than chance puts there",) if shared_rows(evidence) else ()
     return words + (("controls look more like trained on than members do: were the tables swapped?",) if swapped(scores) else ())
 
 
-def shared_units(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame], unit: PrivacyUnit) -> tuple[str, ...]:
-    """Which of the outside tables hold a unit of `train`; a table without the id columns is passed over, as is a row without an id."""
-    if unit.is_row:
+def shared_units(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame], schema: Schema) -> tuple[str, ...]:
+    """Which of the outside tables hold a unit of `train`; a table without the id columns is passed over. A row without an id is nobody else's."""
+    if schema.unit.is_row:
         return ()
-    trained = _ids(train, unit)
-    return tuple(role for role, frame in outside.items() if set(unit.columns) <= set(frame.columns) and trained & _ids(frame, unit))
+    trained, columns = _ids(train, schema), set(schema.unit.columns)
+    return tuple(role for role, frame in outside.items() if columns <= set(frame.columns) and trained & _ids(frame, schema))
 
 
 def shared_rows(evidence: Evidence) -> bool:
@@ -64,10 +64,8 @@ def swapped(scores: Mapping[str, Scores]) -> bool:
     return any(each * len(p) < ALPHA for each in p)
 
 
-def _ids(frame: pd.DataFrame, unit: PrivacyUnit) -> set[tuple[str, ...]]:
-    """A whole number that became a float, as where others are missing, is the same id."""
-    known = frame[list(unit.columns)].dropna().astype(str)
-    return {tuple(i.removesuffix(".0") for i in ids) for ids in known.itertuples(index=False, name=None) if all(ids)}
+def _ids(frame: pd.DataFrame, schema: Schema) -> set[bytes]:
+    return {i for i in known_ids(frame, schema) if i is not None}
 
 
 def _pairs_p(members: Table, outside: Table) -> float:

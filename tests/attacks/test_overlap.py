@@ -82,22 +82,22 @@ def test_a_trace_of_noise_or_another_order_hides_no_overlap() -> None:
 def test_a_household_on_both_sides_is_found_by_its_id() -> None:
     numbers = [str(i) for i in range(300)]
     frames = [people(k, 300).assign(town="T", house=[f"{k}-{i}" for i in numbers]) for k in range(3)]
-    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ()
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES) == ()
     frames[2].loc[7, "house"] = "0-7"
-    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ("reference",)
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES) == ("reference",)
     elsewhere = frames[2].assign(town="U")
-    assert shared_units(frames[0], {"control": elsewhere}, HOUSES.unit) == ()
+    assert shared_units(frames[0], {"control": elsewhere}, HOUSES) == ()
 
 
 def test_ids_are_compared_as_they_are_written_and_absent_ones_not_at_all() -> None:
     train = people(1, 3).assign(town=["T", None, ""], house=["1", "2", "3"])
     other = people(2, 3).assign(town=["T", None, ""], house=[1, "2", "3"])
-    assert shared_units(train, {"control": other}, HOUSES.unit) == ("control",)
+    assert shared_units(train, {"control": other}, HOUSES) == ("control",)
     numbers = train.assign(town="T", house=[1.0, 2.0, None])
-    assert shared_units(numbers, {"control": other.assign(town="T", house="1")}, HOUSES.unit) == ("control",)
-    assert shared_units(train[1:], {"control": other[1:]}, HOUSES.unit) == ()
-    assert shared_units(train, {"reference": people(3, 5)}, HOUSES.unit) == ()
-    assert shared_units(train, {"control": train}, ROWS.unit) == ()
+    assert shared_units(numbers, {"control": other.assign(town="T", house="1")}, HOUSES) == ("control",)
+    assert shared_units(train[1:], {"control": other[1:]}, HOUSES) == ()
+    assert shared_units(train, {"reference": people(3, 5)}, HOUSES) == ()
+    assert shared_units(train, {"control": train}, ROWS) == ()
 
 
 def test_nothing_to_compare_is_no_overlap() -> None:
