@@ -17,9 +17,10 @@ import pandas as pd
 
 from attacks import hidden
 from dpsynth.errors import Fault, refuse
+from dpsynth.privacy.unit import unit_ids
 from dpsynth.schema.cells import State, read_categories, read_numbers, read_text
 from dpsynth.schema.column import Column
-from dpsynth.schema.schema import PrivacyUnit, Schema
+from dpsynth.schema.schema import Schema
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -69,7 +70,7 @@ class Evidence:
     """Everything the attacks may use.
 
     Attributes:
-        members: targets that were trained on, one row a privacy unit.
+        members: targets that were trained on, one row a privacy unit; each row without an id is one.
         controls: targets that were not, one row a privacy unit; empty where there is no control.
         reference: rows the attacker knows from elsewhere; empty where there are none.
         synthetic: the table under attack.
@@ -109,8 +110,8 @@ class Evidence:
         frames = {"train": train, "control": control, "synthetic": synthetic, "reference": outside}
         refuse(_faults(frames, schema, with_units=("train", "control")))
         tables = _read(frames, schema)
-        members = _one_row_per_unit(train, schema.unit, rng)
-        controls = _one_row_per_unit(control, schema.unit, rng)
+        members = _one_row_per_unit(train, schema, rng)
+        controls = _one_row_per_unit(control, schema, rng)
         aside = tables["reference"]
         if reference is None:
             half = len(controls) // 2
@@ -154,6 +155,14 @@ def read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table]
     """Read tables with one coding, the one under attack under the name "synthetic". Raises `BadInput` if one lacks a column."""
     refuse(_faults(frames, schema, with_units=()))
     return _read(frames, schema)
+
+
+def known_ids(frame: pd.DataFrame, schema: Schema) -> list[bytes | None]:
+    """Each row's id as a release reads it; None where there is none, also where the schema counts all such rows as one unit.
+
+    That bounds what they add to a fit of ours. Whose they are nobody knows, and a table from elsewhere may be a copy of them.
+    """
+    return unit_ids(frame, replace(schema, unit=replace(schema.unit, null_ids="drop")))
 
 
 def _faults(frames: Mapping[str, pd.DataFrame], schema: Schema, with_units: Sequence[str]) -> list[Fault]:
@@ -245,11 +254,10 @@ def _codes(cells: pd.Series, column: Column) -> Codes:
     return codes.astype(np.int32)
 
 
-def _one_row_per_unit(frame: pd.DataFrame, unit: PrivacyUnit, rng: np.random.Generator) -> Index:
-    """Positions of one random row of each unit, in random order; rows without an id are left out."""
+def _one_row_per_unit(frame: pd.DataFrame, schema: Schema, rng: np.random.Generator) -> Index:
+    """Positions of one random row of each unit, in random order. A row without an id may be all there is of somebody: it is a unit of its own."""
     order = rng.permutation(len(frame))
-    if unit.is_row or not len(frame):
+    if schema.unit.is_row or not len(frame):
         return order
-    ids = frame[list(unit.columns)].iloc[order].astype(str).reset_index(drop=True)
-    known = frame[list(unit.columns)].iloc[order].notna().all(axis=1).to_numpy() & (ids != "").all(axis=1).to_numpy()
-    return order[known & ~ids.duplicated().to_numpy()]
+    owners = pd.Series(known_ids(frame, schema), dtype=object).iloc[order]
+    return order[(owners.isna() | ~owners.duplicated()).to_numpy()]

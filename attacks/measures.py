@@ -44,7 +44,7 @@ def _worst(estimate: Judge) -> Callable[[Scores, float, float], Estimate]:
 
 
 def _excess(scores: Scores, tolerance: float, confidence: float) -> Estimate:
-    return statistics.excess(*scores.targets(), tolerance, confidence)
+    return statistics.excess(*scores.targets(), tolerance, confidence, scores.chance)
 
 
 def _residual(scores: Scores, tolerance: float, confidence: float) -> Estimate:

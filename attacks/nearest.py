@@ -6,9 +6,12 @@ depend on who is a member: under no leak the hits are spread over both groups by
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from attacks.chance import most_met
 from attacks.distances import neighbours, surroundings
 from attacks.evidence import Evidence, Table
 from attacks.grid import on_one_grid
@@ -27,13 +30,16 @@ TIMES_CLOSER = 20
 def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare.
 
-    Numbers are compared to five digits, so that a copy is a copy with a trace of noise on it.
+    Numbers are compared to five digits, so that a copy is a copy with a trace of noise on it. What chance could do is for where there are no
+    controls: of all members, so of the rare ones more (`chance.py`).
 
     Raises `UnanswerableError` with fewer than 20 rare members.
     """
     rare = rare_rows(evidence)
     _require_rare(rare[: len(evidence.members)], "rows")
-    return Scores.split(np.where(rare, met(evidence), np.nan), evidence)
+    by_chance = most_met(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
+    scores = Scores.split(np.where(rare, met(evidence), np.nan), evidence)
+    return replace(scores, chance=min(1.0, by_chance / rare[: len(evidence.members)].mean()))
 
 
 def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:

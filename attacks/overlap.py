@@ -1,11 +1,12 @@
 """Is somebody on both sides of the split? Then the control is no control: what leaked of him counts for both and reads as no leak.
 
+Or in the control and in the reference? Then the reference is nearer to controls than to members, which reads as a leak where there is none.
 Or are the tables swapped, so that all is the wrong way round?
 
-Statement. `shared_units` is certain: an id is in both tables. `swapped` has a level of 1e-4, `shared_rows` two tests of that level. Of rows that
-are alike in pairs a split by lot leaves 2 n m / ((n + m)(n + m - 1)) across; more is a control that was taken from the training table.
-And of held-out rows that stand alone among the held-out (`nearest.rare_rows`) hardly any has its like among the trained on: 0 to 1.7 %
-on eight splits of six real tables, whose near-unique columns were left out; more than 5 % are people with several rows, split by
+Statement. `shared_units` is certain: an id is in both tables. `swapped` has a level of 1e-4, `shared_rows` and `known_controls` two tests each of
+that level. Of rows that are alike in pairs a split by lot leaves 2 n m / ((n + m)(n + m - 1)) across; more is a control that was taken from
+the training table. And of held-out rows that stand alone among the held-out (`nearest.rare_rows`) hardly any has its like among the trained on:
+0 to 1.7 % on eight splits of six real tables, whose near-unique columns were left out; more than 5 % are people with several rows, split by
 row. Not seen: one household's members with different rows and no common id; rows of a table so coarse that all have many alike.
 """
 
@@ -19,39 +20,49 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from attacks.evidence import Evidence, Table
+from attacks.evidence import Evidence, Table, known_ids
 from attacks.nearest import DIGITS, exact_match
 from attacks.scores import Scores, UnanswerableError
-from dpsynth.schema.schema import PrivacyUnit
+from attacks.verdict import KNOWN_CONTROLS
+from dpsynth.schema.schema import Schema
 
 ALPHA = 1e-4
 USUAL = 0.05
 
 
 def overlap(
-    train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], unit: PrivacyUnit, evidence: Evidence, scores: Mapping[str, Scores]
+    train: pd.DataFrame, outside: Mapping[str, pd.DataFrame | None], schema: Schema, evidence: Evidence, scores: Mapping[str, Scores]
 ) -> tuple[str, ...]:
     """What is wrong with the split, in words that hold no value; nothing where nothing was found. `scores` are those of the attacks."""
     held_out = {role: frame for role, frame in outside.items() if frame is not None}
-    words = tuple(f"units of train are in the {role} table as well" for role in shared_units(train, held_out, unit))
+    words = tuple(f"units of train are in the {role} table as well" for role in shared_units(train, held_out, schema))
     words += ("rows of train are among the held-out rows, more than chance puts there",) if shared_rows(evidence) else ()
+    words += (KNOWN_CONTROLS,) if known_controls(outside, schema, evidence) else ()
     return words + (("controls look more like trained on than members do: were the tables swapped?",) if swapped(scores) else ())
 
 
-def shared_units(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame], unit: PrivacyUnit) -> tuple[str, ...]:
-    """Which of the outside tables hold a unit of `train`; a table without the id columns is passed over, as is a row without an id."""
-    if unit.is_row:
+def shared_units(train: pd.DataFrame, outside: Mapping[str, pd.DataFrame], schema: Schema) -> tuple[str, ...]:
+    """Which of the outside tables hold a unit of `train`; a table without the id columns is passed over. A row without an id is nobody else's."""
+    if schema.unit.is_row:
         return ()
-    trained = _ids(train, unit)
-    return tuple(role for role, frame in outside.items() if set(unit.columns) <= set(frame.columns) and trained & _ids(frame, unit))
+    trained, columns = _ids(train, schema), set(schema.unit.columns)
+    return tuple(role for role, frame in outside.items() if columns <= set(frame.columns) and trained & _ids(frame, schema))
 
 
 def shared_rows(evidence: Evidence) -> bool:
     """Whether rows of the training table are among controls and reference, more than a split by lot of different people explains."""
     outside = evidence.controls.then(evidence.reference)
-    if not len(outside) or not len(evidence.members):
-        return False
-    return _pairs_p(evidence.members, outside) < ALPHA or _twins_p(evidence, outside) < ALPHA
+    held_out = replace(evidence, members=outside, controls=outside.take(np.arange(0)), synthetic=evidence.train)
+    return _pairs_p(evidence.members, outside) < ALPHA or _twins_p(held_out) < ALPHA
+
+
+def known_controls(outside: Mapping[str, pd.DataFrame | None], schema: Schema, evidence: Evidence) -> bool:
+    """Whether people of the control are in the reference, by id or by the tests of `shared_rows`; who stands alone is judged among all targets."""
+    control, reference = outside["control"], outside["reference"]
+    if control is not None and reference is not None and shared_units(control, {"reference": reference}, schema):
+        return True
+    looked_for = replace(evidence, members=evidence.controls, controls=evidence.members, synthetic=evidence.reference)
+    return _pairs_p(evidence.controls, evidence.reference) < ALPHA or _twins_p(looked_for) < ALPHA
 
 
 def swapped(scores: Mapping[str, Scores]) -> bool:
@@ -64,25 +75,24 @@ def swapped(scores: Mapping[str, Scores]) -> bool:
     return any(each * len(p) < ALPHA for each in p)
 
 
-def _ids(frame: pd.DataFrame, unit: PrivacyUnit) -> set[tuple[str, ...]]:
-    """A whole number that became a float, as where others are missing, is the same id."""
-    known = frame[list(unit.columns)].dropna().astype(str)
-    return {tuple(i.removesuffix(".0") for i in ids) for ids in known.itertuples(index=False, name=None) if all(ids)}
+def _ids(frame: pd.DataFrame, schema: Schema) -> set[bytes]:
+    return {i for i in known_ids(frame, schema) if i is not None}
 
 
-def _pairs_p(members: Table, outside: Table) -> float:
-    """p-value of "pairs of like rows fall on the two sides by lot"."""
-    n, m = len(members), len(outside)
-    _, place, count = np.unique(_keys(members.then(outside).rounded(DIGITS)), return_inverse=True, return_counts=True)
+def _pairs_p(some: Table, others: Table) -> float:
+    """p-value of "pairs of like rows fall on the two sides by lot"; 1 where a side is empty."""
+    n, m = len(some), len(others)
+    if not n or not m:
+        return 1.0
+    _, place, count = np.unique(_keys(some.then(others).rounded(DIGITS)), return_inverse=True, return_counts=True)
     inside = np.bincount(place[:n], minlength=len(count))[count == 2]
     return float(stats.binom.sf((inside == 1).sum() - 1, len(inside), 2 * n * m / ((n + m) * (n + m - 1))))
 
 
-def _twins_p(evidence: Evidence, outside: Table) -> float:
-    """p-value of "of people who stand alone one in twenty at most has his like in train"; 1 with too few of them."""
-    alone = replace(evidence, members=outside, controls=outside.take(np.arange(0)), synthetic=evidence.train)
+def _twins_p(evidence: Evidence) -> float:
+    """p-value of "of members who stand alone one in twenty at most has his like in the synthetic table"; 1 with too few of them."""
     try:
-        hits, _ = exact_match(alone, np.random.default_rng(0)).targets()
+        hits, _ = exact_match(evidence, np.random.default_rng(0)).targets()
     except UnanswerableError:
         return 1.0
     return float(stats.binom.sf(hits.sum() - 1, len(hits), USUAL))

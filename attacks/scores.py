@@ -28,6 +28,7 @@ class Scores:
         members: shape (members,), or (members, columns) for an attack on each column by itself.
         controls: shape (controls,), or (controls, columns).
         guesses: how many guesses the scores count, for attacks that guess.
+        chance: the largest share of members that could be hit without a leak, for what is asked where there are no controls.
         columns: the names of the columns, for an attack on each.
         blind: whether who is a target was decided without knowing who is a member. Where not, labels are not exchangeable given the scores.
     """
@@ -35,6 +36,7 @@ class Scores:
     members: Floats
     controls: Floats
     guesses: int = 0
+    chance: float = 0.0
     columns: tuple[str, ...] = ()
     blind: bool = True
 

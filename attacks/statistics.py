@@ -128,28 +128,27 @@ def _members_beyond(members: Floats, controls: Floats) -> Floats:
     return np.concatenate([[0.0], above + tied * share, [float(n)]])
 
 
-def excess(members: Floats, controls: Floats, tolerance: float, confidence: float) -> Estimate:
+def excess(members: Floats, controls: Floats, tolerance: float, confidence: float, chance: float = 0.0) -> Estimate:
     """Difference of two shares of hits (0 or 1), members minus controls; shapes (n,), (m,).
 
-    Score bounds after Miettinen and Nurminen (Stat. Med. 1985), sane at 0 of n. Without controls (m = 0)
-    the share itself against a base of zero.
+    Score bounds after Miettinen and Nurminen (Stat. Med. 1985), sane at 0 of n. Without controls (m = 0) the share
+    itself: all of it could be a leak, and only what is beyond `chance`, the most that none explains, is proved to be one.
     """
     x, n, y, m = float(members.sum()), len(members), float(controls.sum()), len(controls)
-    if m == 0:
-        y, m = 0.0, 10**9
-    base = (y * (n + m) / m + 0.5) / (n + m + 1) if m < 10**9 else 0.5 / (n + 1)
+    base = (y * (n + m) / m + 0.5) / (n + m + 1) if m else 0.5 / (n + 1)
+    m, most = (m, y) if m else (10**9, chance * 10**9)
     null_error = math.sqrt(base * (1 - base) * (1 / n + 1 / m))
     z = _z(confidence)
 
-    def score(delta: float) -> float:
-        return _difference_score(x, n, y, m, delta)
+    def score(delta: float, hits: float) -> float:
+        return _difference_score(x, n, hits, m, delta)
 
     return Estimate(
         effect=x / n - y / m,
-        lower=_root(lambda d: score(d) - z, -1.0, x / n - y / m),
-        upper=_root(lambda d: score(d) + z, x / n - y / m, 1.0),
-        p=float(stats.norm.sf(score(tolerance))),
-        p_null=float(stats.norm.sf(score(0.0))),
+        lower=_root(lambda d: score(d, most) - z, -1.0, x / n - most / m),
+        upper=_root(lambda d: score(d, y) + z, x / n - y / m, 1.0),
+        p=float(stats.norm.sf(score(tolerance, most))),
+        p_null=float(stats.norm.sf(score(0.0, most))),
         minimum_detectable=(z + _z(POWER)) * null_error,
     )
 

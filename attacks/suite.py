@@ -136,7 +136,7 @@ def evaluate(
         scores |= {attack.name: score} if score else {}
     tell("tests")
     tests = _tests(evidence, scores, claim, *for_tests) | {"audit": audit, "unreadable": list(evidence.unreadable)}
-    tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema.unit, evidence, scores))
+    tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema, evidence, scores))
     verdict = decide(endpoints, rules, claim, **tests)
     seconds = time.perf_counter() - started
     return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)

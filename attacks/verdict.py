@@ -10,7 +10,8 @@
 
 All upper bounds must be below their tolerances at once, so they need no correction (intersection-union test);
 any one proof of a leak suffices for FAIL, so those do. Whatever compares members with controls proves nothing where the
-split is biased: what differs between them may be the split's doing. Such a table is blocked, and nobody is accused.
+split is biased: what differs between them may be the split's doing. Nor does what compares them with the reference where
+people of the control are in it. Such a table is blocked, and nobody is accused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dpsynth.errors import BadInput, Fault
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 AuditFinding = Literal["passed", "failed", "missing"]
 
+KNOWN_CONTROLS = "people of the control are in the reference table as well"  # what `overlap` calls it, in reports too
 ASKS_FOR_OVERLAP = 3  # the format of reports that say whether somebody is on both sides of the split
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
@@ -44,6 +46,7 @@ NEXT = {
     "assay_failed": "the attack cannot see a planted leak in this data: hold back more units as controls",
     "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
     "split_overlap": "give each table as what it is, split with a privacy unit on one side only (`dpsynth split`), a household being one",
+    "known_controls": "leave the control's people out of the reference",
     "no_control": "hold back a control table: `dpsynth split`",
 }
 
@@ -91,7 +94,11 @@ def decide(
     both sides of the split; None where that was not checked.
     """
     adjusted = _adjusted(endpoints)
-    by_comparison = [*_leaks(adjusted, policy), *_claim_refuted(policy, claim, claim_p), *_told_apart(policy, claim, exchangeability_p)]
+    known = KNOWN_CONTROLS in (overlap or ())
+    by_comparison = [
+        *_leaks([e for e in adjusted if not (known and "reference" in e.knows)], policy),
+        *([] if known else [*_claim_refuted(policy, claim, claim_p), *_told_apart(policy, claim, exchangeability_p)]),
+    ]
     proofs = [
         *_claim_above(policy, claim),
         *([] if _is_biased(policy, blind_p) else by_comparison),
@@ -214,7 +221,8 @@ def _split_biased(policy: Policy, blind_p: float | None, has_control: bool) -> I
 def _split_overlaps(overlap: Sequence[str] | None) -> Iterator[Reason]:
     if overlap is None:
         yield _reason("attack_failed", "overlap", "whether somebody is on both sides of the split was not checked")
-    yield from (_reason("split_overlap", None, words) for words in overlap or ())
+    for words in overlap or ():
+        yield Reason("split_overlap", None, None, words, NEXT["known_controls" if words == KNOWN_CONTROLS else "split_overlap"])
 
 
 def _tests_missing(claim: Claim | None, claim_p: float | None, exchangeability_p: float | None, has_control: bool) -> Iterator[Reason]:

@@ -1,4 +1,4 @@
-"""Somebody on both sides of the split is noticed; a fair split of different people never."""
+"""Somebody on both sides of the split, or in control and reference, is noticed; a fair split of different people never."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import attacks
 from attacks.evidence import Evidence
-from attacks.overlap import shared_rows, shared_units
+from attacks.overlap import known_controls, shared_rows, shared_units
+from attacks.policy import Policy
+from attacks.verdict import KNOWN_CONTROLS, NEXT
 from dpsynth.schema import Schema
 
 COLUMNS = [
@@ -82,24 +85,69 @@ def test_a_trace_of_noise_or_another_order_hides_no_overlap() -> None:
 def test_a_household_on_both_sides_is_found_by_its_id() -> None:
     numbers = [str(i) for i in range(300)]
     frames = [people(k, 300).assign(town="T", house=[f"{k}-{i}" for i in numbers]) for k in range(3)]
-    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ()
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES) == ()
     frames[2].loc[7, "house"] = "0-7"
-    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES.unit) == ("reference",)
+    assert shared_units(frames[0], {"control": frames[1], "reference": frames[2]}, HOUSES) == ("reference",)
     elsewhere = frames[2].assign(town="U")
-    assert shared_units(frames[0], {"control": elsewhere}, HOUSES.unit) == ()
+    assert shared_units(frames[0], {"control": elsewhere}, HOUSES) == ()
 
 
 def test_ids_are_compared_as_they_are_written_and_absent_ones_not_at_all() -> None:
     train = people(1, 3).assign(town=["T", None, ""], house=["1", "2", "3"])
     other = people(2, 3).assign(town=["T", None, ""], house=[1, "2", "3"])
-    assert shared_units(train, {"control": other}, HOUSES.unit) == ("control",)
+    assert shared_units(train, {"control": other}, HOUSES) == ("control",)
     numbers = train.assign(town="T", house=[1.0, 2.0, None])
-    assert shared_units(numbers, {"control": other.assign(town="T", house="1")}, HOUSES.unit) == ("control",)
-    assert shared_units(train[1:], {"control": other[1:]}, HOUSES.unit) == ()
-    assert shared_units(train, {"reference": people(3, 5)}, HOUSES.unit) == ()
-    assert shared_units(train, {"control": train}, ROWS.unit) == ()
+    assert shared_units(numbers, {"control": other.assign(town="T", house="1")}, HOUSES) == ("control",)
+    assert shared_units(train[1:], {"control": other[1:]}, HOUSES) == ()
+    assert shared_units(train, {"reference": people(3, 5)}, HOUSES) == ()
+    assert shared_units(train, {"control": train}, ROWS) == ()
 
 
 def test_nothing_to_compare_is_no_overlap() -> None:
     assert not shared_rows(evidence(people(1, 50), people(1, 0)))
     assert not shared_rows(evidence(people(1, 0), people(1, 50)))
+
+
+def controls_are_known(train: pd.DataFrame, control: pd.DataFrame, reference: pd.DataFrame | None) -> bool:
+    return known_controls({"control": control, "reference": reference}, ROWS, evidence(train, control, reference))
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2])
+@pytest.mark.parametrize("own_reference", [True, False])
+def test_a_fair_split_has_no_control_in_its_reference(digits: int, own_reference: bool) -> None:
+    for seed in range(10):
+        whole = people(seed, 1_000, digits)
+        assert not controls_are_known(whole[:500], whole[500:600], whole[600:] if own_reference else None)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_controls_in_the_reference_are_found(share: float) -> None:
+    for seed in range(20):
+        train, control, reference = (people(100 * seed + k, n) for k, n in enumerate((1_000, 400, 400)))
+        assert controls_are_known(train, control, with_rows_of(control, reference, share)), seed
+    coarse = [people(k, 800, 0) for k in range(3)]
+    assert controls_are_known(coarse[0], coarse[1], with_rows_of(coarse[1], coarse[2], 1.0))
+
+
+def test_a_household_in_control_and_reference_is_found_by_its_id() -> None:
+    frames = [people(k, 300).assign(town="T", house=[f"{k}-{i}" for i in range(300)]) for k in range(3)]
+    found = Evidence.collect(frames[0], frames[1], people(99, 50), HOUSES, frames[2], np.random.default_rng(0))
+    assert not known_controls({"control": frames[1], "reference": frames[2]}, HOUSES, found)
+    frames[2].loc[7, "house"] = "1-7"
+    assert known_controls({"control": frames[1], "reference": frames[2]}, HOUSES, found)
+
+
+@pytest.mark.parametrize("claim", [None, attacks.Claim(1.0, 1e-9)])
+@pytest.mark.parametrize("known", [1.0, 0.5])
+def test_strangers_are_no_leak_where_controls_are_in_the_reference(claim: attacks.Claim | None, known: float) -> None:
+    train, control, reference, strangers = (people(k, 400, 4) for k in range(4))
+    report = attacks.evaluate(train, control, strangers, ROWS, with_rows_of(control, reference, known), claim=claim, seed=1)
+    assert report.verdict == "INCONCLUSIVE" and (KNOWN_CONTROLS, NEXT["known_controls"]) in {(r.words, r.next) for r in report.reasons}
+    again = attacks.replay(report.document(), Policy.load("partner-contract"))
+    assert (again.outcome, again.reasons) == (report.verdict, report.reasons)
+
+
+def test_a_copy_is_a_leak_also_where_controls_are_in_the_reference() -> None:
+    train, control = people(1, 400, 4), people(2, 400, 4)
+    report = attacks.evaluate(train, control, train, ROWS, control, seed=1)
+    assert report.verdict == "FAIL" and "exact_match" in {r.attack for r in report.reasons}

@@ -9,9 +9,9 @@ import pytest
 
 from attacks.claim import Claim
 from attacks.policy import MAY_FAIL_ONLY, MAY_NOT_APPLY, REQUIRED, Policy
-from attacks.result import Endpoint
+from attacks.result import Endpoint, Knowledge
 from attacks.statistics import Estimate
-from attacks.verdict import Verdict, decide, replay
+from attacks.verdict import KNOWN_CONTROLS, Verdict, decide, replay
 from dpsynth.errors import BadInput
 
 POLICY = Policy.load("partner-contract")
@@ -131,6 +131,19 @@ def test_no_comparison_with_controls_is_a_proof_where_the_split_is_biased(proof:
 def test_what_needs_no_control_is_a_proof_though_the_split_is_biased() -> None:
     assert judge(audit="failed", blind_p=1e-4).outcome == "FAIL"
     assert judge(claim=Claim(20.0, 1e-9), blind_p=1e-4).outcome == "FAIL"
+
+
+@pytest.mark.parametrize("proof", [{"exchangeability_p": 0.001}, {"claim": Claim(1.0, 1e-9), "claim_p": 1e-9}], ids=["exchangeability", "claim"])
+def test_no_test_that_looks_at_the_reference_is_a_proof_where_controls_are_in_it(proof: dict[str, Any]) -> None:
+    assert judge(**proof, overlap=["something else"]).outcome == "FAIL"
+    assert codes(judge(**proof, overlap=[KNOWN_CONTROLS])) == ["split_overlap"]
+
+
+@pytest.mark.parametrize(("knows", "outcome"), [(("synthetic",), "FAIL"), (("synthetic", "reference"), "INCONCLUSIVE")])
+def test_nor_is_an_attack_that_does(knows: tuple[Knowledge, ...], outcome: str) -> None:
+    leak = replace(good()["distance"], estimate=Estimate(0.9, 0.8, 0.95, 1e-9, 0.0, 0.001), knows=knows)
+    assert judge({"distance": leak}).outcome == "FAIL"
+    assert judge({"distance": leak}, overlap=[KNOWN_CONTROLS]).outcome == outcome
 
 
 def test_fail_comes_before_inconclusive() -> None:
