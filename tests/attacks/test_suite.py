@@ -194,9 +194,9 @@ def test_a_unit_with_several_rows_is_one_target(small: Split) -> None:
     frames = [f.assign(id=[f"{k}{i // 4}" for i in range(len(f))]) for k, f in enumerate((small.train, small.control, small.reference))]
     frames[0].loc[:3, "id"] = None
     evidence = Evidence.collect(frames[0], frames[1], small.fresh, schema, frames[2], np.random.default_rng(0))
-    assert (len(evidence.members), len(evidence.controls), len(evidence.train)) == (59, 60, 240)
+    assert (len(evidence.members), len(evidence.controls), len(evidence.train)) == (59 + 4, 60, 240)
     report = attacks.evaluate(frames[0], frames[1], small.train, schema, frames[2], seed=1)
-    assert report.sizes["members"] == 59 and report.verdict != "PASS"
+    assert report.sizes["members"] == 63 and report.verdict != "PASS"
 
 
 def test_no_cell_is_in_the_document(small: Split) -> None:
