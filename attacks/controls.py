@@ -11,9 +11,9 @@ import numpy as np
 
 from attacks.distances import spread
 from attacks.evidence import Codes, Evidence, Floats, Index, Table
-from attacks.grid import on_one_grid
+from attacks.grid import ways_of_writing
 from attacks.membership import Coding, Tree
-from attacks.nearest import Flags, rare_cells, rare_rows
+from attacks.nearest import FEWEST_RARE, Flags, rare_cells, rare_rows
 
 Cells = TypeVar("Cells", Floats, Codes)
 
@@ -40,9 +40,11 @@ def near_copies_of_rare_rows(evidence: Evidence, rng: np.random.Generator) -> Ta
 
 
 def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table:
-    """2 % of the synthetic rows replaced by copies of members with a value of their own, written with no more digits than the synthetic table has."""
-    written = on_one_grid(evidence)
-    return _with_copies(evidence, rare_cells(written).any(axis=1), rng, written.members)
+    """2 % of the synthetic rows replaced by copies of members with a value of their own, written as the synthetic table is unless nearly
+    nobody has one so."""
+    ways = [(way, rare_cells(way).any(axis=1)) for way in ways_of_writing(evidence)]
+    written, rare = ([(w, r) for w, r in ways if r[: len(evidence.members)].sum() >= FEWEST_RARE] or ways)[-1]
+    return _with_copies(evidence, rare, rng, written.members)
 
 
 def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:

@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 Index = npt.NDArray[np.int64]
 
+NAMELESS = 3  # units with an id for each row without one that is a target
 MAX_POOL = 8_000
 LARGEST = 1e150
 SMALLEST = 1e-150
@@ -255,9 +256,15 @@ def _codes(cells: pd.Series, column: Column) -> Codes:
 
 
 def _one_row_per_unit(frame: pd.DataFrame, schema: Schema, rng: np.random.Generator) -> Index:
-    """Positions of one random row of each unit, in random order. A row without an id may be all there is of somebody: it is a unit of its own."""
+    """Positions of one random row of each unit, in random order. A row without an id may be all there is of somebody: it is a unit of its own.
+
+    Of such rows there are at most a third as many as of units with an id, if there are any of these, or they would thin out what leaked of them.
+    """
     order = rng.permutation(len(frame))
     if schema.unit.is_row or not len(frame):
         return order
     owners = pd.Series(known_ids(frame, schema), dtype=object).iloc[order]
-    return order[(owners.isna() | ~owners.duplicated()).to_numpy()]
+    nameless = owners.isna().to_numpy()
+    units = ~nameless & ~owners.duplicated().to_numpy()
+    most = units.sum() // NAMELESS if units.any() else len(frame)
+    return order[units | (nameless & (nameless.cumsum() <= most))]

@@ -1,7 +1,8 @@
-"""On which grid single cells are compared. A value that came out without its last digits came out.
+"""In which ways single cells are compared. A value that came out without its last digits came out.
 
-Cut to single precision, rounded to whole units or off by a billionth, a person's value is still nobody else's, so bits are the wrong thing
-to compare. All numbers are written as the synthetic table's maker wrote them, and are rare if they are as written.
+Cut to single precision, rounded to whole units or off by a billionth, a person's value is still nobody else's, so bits alone are the wrong thing
+to compare. Numbers are compared as they are and, beside that, as the synthetic table's maker wrote them; what is rare is rare as written. A
+grid never takes the place of the cells: the maker chooses it, and six digits of a nine-digit number are anybody's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ class Grid:
     def _keeps(self, values: Floats) -> bool:
         kept = np.isclose(self.write(values), Grid().write(values), rtol=1e-9, atol=0.0)
         return bool(np.count_nonzero(kept) >= MOST * len(values))
+
+
+def ways_of_writing(evidence: Evidence) -> tuple[Evidence, ...]:
+    """Cells as they are; and on the grid of the synthetic table, where that is not the same."""
+    gridded = on_one_grid(evidence)
+    tables = ((evidence.pool, gridded.pool), (evidence.synthetic, gridded.synthetic))
+    same = all(np.array_equal(plain.numbers, cut.numbers, equal_nan=True) for plain, cut in tables)
+    return (evidence,) if same else (evidence, gridded)
 
 
 def on_one_grid(evidence: Evidence) -> Evidence:

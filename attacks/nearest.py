@@ -14,7 +14,7 @@ import numpy.typing as npt
 from attacks.chance import most_met
 from attacks.distances import neighbours, surroundings
 from attacks.evidence import Evidence, Table
-from attacks.grid import on_one_grid
+from attacks.grid import ways_of_writing
 from attacks.scores import Scores, UnanswerableError
 
 Bits = npt.NDArray[np.uint64]
@@ -47,10 +47,12 @@ def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
 
     A copy whose numbers are off by a little is nobody else's. What chance brings so close is as close to controls as to members.
 
-    Raises `UnanswerableError` with fewer than 20 rare members.
+    Raises `UnanswerableError` with fewer than 20 rare members, or without a rare control to compare them with.
     """
     rare = rare_rows(evidence)
     _require_rare(rare[: len(evidence.members)], "rows")
+    if not rare[len(evidence.members) :].any():
+        raise UnanswerableError("underpowered", "no control stands alone, so that what chance brings so close is not known")
     synthetic, other = neighbours(evidence).near[:, 0], surroundings(evidence).to_others[:, 0]
     return Scores.split(np.where(rare, TIMES_CLOSER * synthetic < other, np.nan), evidence)
 
@@ -58,16 +60,20 @@ def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where some value that only this target holds appears in the synthetic table, else 0.
 
-    Values are compared by the digits that the synthetic table has (`grid.py`), and are rare by these.
+    Values are compared as they are and by the digits that the synthetic table has (`grid.py`), and are rare as they are compared.
 
-    Raises `UnanswerableError` with fewer than 20 members that hold such a value.
+    Raises `UnanswerableError` with fewer than 20 members that hold such a value, whichever way it is written.
     """
-    evidence = on_one_grid(evidence)
-    rare = rare_cells(evidence)
-    _require_rare(rare[: len(evidence.members)].any(axis=1), "values")
+    ways = [(way, rare_cells(way)) for way in ways_of_writing(evidence)]
+    _require_rare(max((rare[: len(evidence.members)].any(axis=1) for _, rare in ways), key=np.count_nonzero), "values")
+    return Scores.split(np.any([_shown(way, rare) for way, rare in ways], axis=0).astype(np.float64), evidence)
+
+
+def _shown(evidence: Evidence, rare: Flags) -> Flags:
+    """Which targets hold a rare value that is in the synthetic table."""
     pool, synthetic = _cell_bits(evidence.pool), _cell_bits(evidence.synthetic)
-    hits = [rare[:, j] & np.isin(pool[:, j], synthetic[:, j]) for j in range(pool.shape[1])]
-    return Scores.split(np.any(hits, axis=0).astype(np.float64), evidence)
+    shown: Flags = np.any([rare[:, j] & np.isin(pool[:, j], synthetic[:, j]) for j in range(pool.shape[1])], axis=0)
+    return shown
 
 
 def distance(evidence: Evidence, rng: np.random.Generator) -> Scores:

@@ -7,18 +7,20 @@ people whom the guesses were made from out of the count, and a full copy goes un
 
 Guesses are counted as made, never as asked for. Where the values seen once do not suffice for the univariate
 attack, the attacker goes on with the next rarest; when all values have been tried, the bounds rest on as
-many guesses as there were, so few guesses read as a wide bound and not as a low risk.
+many guesses as there were, so few guesses read as a wide bound and not as a low risk. Where numbers are written in another way
+than people's, half of the guesses are of cells as they are and half of cells on the synthetic table's grid (`grid.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
 from attacks.evidence import Evidence
-from attacks.grid import on_one_grid
+from attacks.grid import ways_of_writing
 from attacks.scores import Scores, UnanswerableError
 
 Mode = Literal["univariate", "multivariate"]
@@ -33,13 +35,16 @@ def singling_out(mode: Mode, guesses: int) -> Score:
 
         if not len(evidence.synthetic):
             raise UnanswerableError("underpowered", "the synthetic table has no rows")
-        evidence = on_one_grid(evidence)
-        synthetic = queries.as_frame(evidence.synthetic).unique(maintain_order=True)
-        pool = queries.as_frame(evidence.pool)
         write = queries.univariate if mode == "univariate" else queries.multivariate
-        made = write(synthetic, guesses, rng)
-        if not made or (mode == "multivariate" and len(made) < guesses):
-            raise UnanswerableError("underpowered", f"{len(made)} of {guesses} guesses could be made")
-        return Scores.split(queries.isolations(made, pool), evidence, len(made))
+        ways = ways_of_writing(evidence)
+        asked = math.ceil(guesses / len(ways))
+        made, isolated = 0, np.zeros(len(evidence.pool))
+        for way in ways:
+            guessed = write(queries.as_frame(way.synthetic).unique(maintain_order=True), asked, rng)
+            made += len(guessed)
+            isolated += queries.isolations(guessed, queries.as_frame(way.pool)) if guessed else 0
+        if not made or (mode == "multivariate" and made < asked * len(ways)):
+            raise UnanswerableError("underpowered", f"{made} of {guesses} guesses could be made")
+        return Scores.split(isolated, evidence, made)
 
     return score

@@ -88,7 +88,7 @@ def test_an_attack_that_compares_bits_misses_its_control(form: str, monkeypatch:
         return run(RARE_VALUE, e, POLICY, np.random.default_rng(0))[0][0].control_detected
 
     assert seen()
-    monkeypatch.setattr(nearest, "on_one_grid", lambda found: found)
+    monkeypatch.setattr(nearest, "ways_of_writing", lambda found: (found,))
     assert not seen()
 
 
@@ -134,6 +134,37 @@ def frame(rng: np.random.Generator) -> pd.DataFrame:
     wages = {"wage": rng.lognormal(9, 1.5, PEOPLE), "gain": np.where(rng.random(PEOPLE) < 0.3, rng.lognormal(7, 2, PEOPLE), 0.0)}
     letters = {f"k{j}": np.array(list("abcdefgh"))[(kind + rng.integers(0, 4, PEOPLE)) % 8] for j in range(5)}
     return pd.DataFrame({"age": 20 + 5 * kind + rng.integers(0, 30, PEOPLE)} | wages | letters)
+
+
+def nine_digits(rng: np.random.Generator) -> Numbers:
+    return 100_000_000.0 + rng.integers(0, 10**6, PEOPLE)
+
+
+def days(rng: np.random.Generator) -> Numbers:
+    return 19_000_000.0 + rng.integers(30, 99, PEOPLE) * 10_000 + rng.integers(1, 13, PEOPLE) * 100 + rng.integers(1, 29, PEOPLE)
+
+
+@pytest.mark.parametrize("values", [nine_digits, days])
+def test_numbers_of_more_than_six_digits_single_out_as_they_are(values: Callable[[np.random.Generator], Numbers]) -> None:
+    rng = np.random.default_rng(0)
+    members, controls = (Table(values(rng)[:, None], rng.integers(0, 9, (PEOPLE, 1)).astype(np.int32)) for _ in range(2))
+    leaked = Table(rng.permutation(members.numbers), controls.codes)
+    made = Evidence(members, controls, controls.take(np.arange(0)), leaked, members, ("number", "job"))
+    scores = singling_out("univariate", POLICY.singling_out_guesses)(made, np.random.default_rng(1))
+    assert RESIDUAL.of(scores, POLICY.tolerance["singling_out_univariate"], POLICY.confidence).lower > 0.3
+
+
+def test_many_round_values_do_not_hide_a_few_in_full() -> None:
+    """A maker writes thousands and, under a tenth of all values, the highest wages of members in full: on that grid nobody's value is rare."""
+    rng = np.random.default_rng(0)
+    members, controls, strangers = (np.round(rng.lognormal(9, 1.5, PEOPLE), 2) for _ in range(3))
+    round_ones = np.unique(np.concatenate([np.round(strangers, -3), np.arange(1, 400) * 1000.0]))
+    copied = np.sort(members)[-(len(round_ones) // 9 - 1) :]
+    wages = np.concatenate([copied, round_ones, rng.choice(round_ones, PEOPLE - len(copied) - len(round_ones))])
+    people, held_out, nobody, made_up = (Table(x[:, None], np.zeros((len(x), 1), dtype=np.int32)) for x in (members, controls, strangers[:0], wages))
+    made = Evidence(people, held_out, nobody, made_up, people, ("wage", "job"))
+    found = rare_value(made, np.random.default_rng(0))
+    assert Grid.of(wages).decimals == -3 and found.members.sum() >= len(copied) / 2 and not found.controls.any()
 
 
 @pytest.mark.parametrize(("form", "leak"), [("single precision", True), ("whole units", True), ("a billionth off", True), ("whole units", False)])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import attacks
-from attacks.evidence import Evidence
+from attacks.evidence import NAMELESS, Evidence
 from attacks.nearest import exact_match
 from dpsynth.schema import Schema
 
@@ -44,9 +44,23 @@ def test_a_copy_of_rows_without_an_id_is_seen(null_ids: str, nobody: object) -> 
     copied = people(1, id=nobody)
     train = pd.concat([people(0), copied], ignore_index=True)
     evidence = Evidence.collect(train, people(2), copied.drop(columns="id"), schema(null_ids), people(3), np.random.default_rng(0))
-    assert len(evidence.members) == 2 * N and len(evidence.controls) == N
+    assert len(evidence.members) == N + N // NAMELESS and len(evidence.controls) == N
     members, controls = exact_match(evidence, np.random.default_rng(0)).targets()
-    assert members.sum() > 0.95 * N and not controls.any()
+    assert members.sum() > 0.95 * N // NAMELESS and not controls.any()
+
+
+def test_where_nobody_has_an_id_each_row_is_a_target() -> None:
+    evidence = Evidence.collect(people(0, id=""), people(2), people(4).drop(columns="id"), SCHEMA, people(3), np.random.default_rng(0))
+    assert len(evidence.members) == N
+
+
+def test_rows_without_an_id_thin_out_nobody_who_has_one() -> None:
+    """Ten times as many rows without an id as people with one, of whom a tenth is copied."""
+    train = pd.concat([people(0), *(people(seed, id="") for seed in range(10, 20))], ignore_index=True)
+    copied = pd.concat([people(0).iloc[: N // 10], people(4)]).drop(columns="id")
+    evidence = Evidence.collect(train, people(2), copied, SCHEMA, people(3), np.random.default_rng(0))
+    members, _ = exact_match(evidence, np.random.default_rng(0)).targets()
+    assert members.mean() > 0.1 / (1 + 1 / NAMELESS) * 0.95
 
 
 def test_rows_of_one_id_are_one_target_however_the_id_is_written() -> None:

@@ -120,6 +120,19 @@ def test_a_fair_split_has_no_control_in_its_reference(digits: int, own_reference
         assert not controls_are_known(whole[:500], whole[500:600], whole[600:] if own_reference else None)
 
 
+def test_a_large_reference_of_strangers_meets_controls_and_members_alike() -> None:
+    """Eight columns of four categories: of people who stand alone one in seven has his like among ten thousand strangers."""
+    columns = [{"name": f"k{i}", "type": "categorical", "categories": list("abcd"), "categories_basis": "publisher"} for i in range(8)]
+    coarse = Schema.from_dict({"name": "t", "privacy_unit": {"unit": "row"}, "columns": columns})
+    rng = np.random.default_rng(0)
+    train, control, reference, synthetic = (pd.DataFrame({f"k{i}": rng.choice(list("abcd"), n) for i in range(8)}) for n in (500, 300, 10_000, 500))
+    collected = Evidence.collect(train, control, synthetic, coarse, reference, rng)
+    assert not known_controls({"control": control, "reference": reference}, coarse, collected)
+    known = pd.concat([reference, control.iloc[:150]])
+    collected = Evidence.collect(train, control, synthetic, coarse, known, rng)
+    assert known_controls({"control": control, "reference": known}, coarse, collected)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_controls_in_the_reference_are_found(share: float) -> None:
     for seed in range(20):

@@ -137,12 +137,13 @@ def test_what_can_not_be_compared_is_bad_input(change: str, desk: Desk, capsys: 
     assert change != "a row with more" or "row 3" in found["error"]
 
 
-@pytest.mark.parametrize("place", ["people.txt/audit", "people.txt/far/audit", "."])
+@pytest.mark.parametrize("place", ["people.txt/audit", "people.txt/far/audit", ".", "n" * 300, "a\0b", "dangling"])
 def test_where_nothing_can_be_written_is_said_before_anything_is_attacked(place: str, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     words = desk.write()
     (desk.folder / "people.txt").write_text("a file")
+    (desk.folder / "dangling").symlink_to(desk.folder / "nowhere")
     found = document_of(capsys, [*words, "--out", str(desk.folder / place)])
-    assert found["exit"] == 2 and ("cannot be made" in found["error"] or "exists already" in found["error"])
+    assert found["exit"] == 2 and any(words in found["error"] for words in ("cannot be made", "exists already", "not the name"))
 
 
 @pytest.mark.parametrize(("damage", "what"), [("cut", "damaged"), ("more", "damaged"), ("spoilt", "not a table")])
