@@ -122,7 +122,7 @@ def test_a_table_without_a_claim_fails_by_copies_among_people_whom_chance_meets(
     columns = [{"name": name, "type": "categorical", "categories": listed, "categories_basis": "publisher"} for name in "abcd"]
     schema = Schema.from_dict({"name": "crowd", "privacy_unit": {"unit": "row"}, "columns": columns})
     train, control, reference, fresh = (pd.DataFrame(people(rng, 1_000).codes.astype(str), columns=list("abcd")) for _ in range(4))
-    copied = pd.concat([train.iloc[:15], fresh.iloc[15:]], ignore_index=True)
+    copied = pd.concat([train.iloc[:25], fresh.iloc[25:]], ignore_index=True)
     report = attacks.evaluate(train, control, copied, schema, reference, seed=1)
     assert (report.verdict, report.tests["blind_p"] > 0.05) == ("FAIL", True)
     assert "exchangeability" in [reason.attack for reason in report.reasons if reason.code == "tolerance_exceeded"]
