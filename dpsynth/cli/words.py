@@ -34,11 +34,13 @@ def new_folder(text: str | None) -> Path | None:
         return None
     target = Path(text)
     try:
-        if target.exists() or target.is_symlink():
-            raise BadInput(Fault(text, "exists already", "give a new folder"))
+        os.lstat(target)
+    except (FileNotFoundError, NotADirectoryError):
         nearest = next(p for p in target.absolute().parents if p.exists())
     except (OSError, ValueError):
         raise BadInput(Fault("--out", "not the name of a folder", "give a new folder")) from None
+    else:
+        raise BadInput(Fault(text, "exists already", "give a new folder"))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise BadInput(Fault(text, "cannot be made there", "give a new folder in one that you may write to"))
     return target
