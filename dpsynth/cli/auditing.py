@@ -84,9 +84,9 @@ def _inputs(words: Namespace) -> tuple[Schema, dict[str, Path]]:
     if words.split:
         if words.train or words.control or words.reference:
             raise BadInput(Fault("--split", "given together with --train, --control or --reference", "give one or the other"))
-        if words.schema:
-            raise BadInput(Fault("--split", "given together with --schema", "leave --schema out: the split has its own"))
         schema, files = read_split(Path(words.split))
+        if words.schema and replace(Schema.load(words.schema), file=schema.file).to_json() != schema.to_json():  # a split's files are CSV of ours
+            raise BadInput(Fault("--schema", "is not what the table was split by", "leave it out, or split anew by it"))
         files |= {name: Path(words.split) / f"{name}.json" for name in ("schema", "manifest")}
     else:
         refuse(

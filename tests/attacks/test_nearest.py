@@ -178,3 +178,11 @@ def test_a_rare_number_stands_a_hundred_steps_apart() -> None:
 def test_a_missing_cell_equals_a_missing_cell() -> None:
     none = Table(np.array([[np.nan], [np.float64("-nan")]]), np.array([[-1], [-1]], dtype=np.int32))
     assert len(set(nearest._keys(none).tolist())) == 1
+
+
+def test_near_matches_are_not_judged_where_no_control_stands_alone() -> None:
+    rng = np.random.default_rng(8)
+    members, synthetic = (Table(rng.normal(size=(40, 3)), np.empty((40, 0), dtype=np.int32)) for _ in range(2))
+    alike = Table(np.ones((40, 3)), members.codes)
+    with pytest.raises(UnanswerableError, match="no control stands alone"):
+        nearest.near_match(Evidence(members, alike, alike, synthetic, members, ("a", "b", "c")), rng)

@@ -208,7 +208,11 @@ def test_split_attack_and_statement(survey_files: tuple[Path, Path], tmp_path: P
     assert {"train", "control", "reference", "synthetic", "schema", "manifest"} == set(
         json.loads((tmp_path / "audit" / "statement.json").read_text())["inputs_sha256"]
     )
-    claimed = run(capsys, "attack", "--split", out, "--synthetic", out / "train.csv", "--claim-epsilon", "1", "--claim-delta", "1e-9")
+    given = ["attack", "--split", out, "--synthetic", out / "train.csv", "--schema"]
+    (tmp_path / "other.json").write_text(survey_files[1].read_text().replace('"name": "', '"name": "another ', 1))
+    refused = run(capsys, *given, tmp_path / "other.json")
+    assert refused["exit"] == 2 and "split by" in refused["error"]
+    claimed = run(capsys, *given, survey_files[1], "--claim-epsilon", "1", "--claim-delta", "1e-9")
     assert "claim_violated" in {r["code"] for r in claimed["reasons"]} and claimed["claim"]["outcome"] == "refuted"
     (out / "control.csv").write_text((out / "control.csv").read_text() + "\n")
     assert run(capsys, "attack", "--split", out, "--synthetic", out / "train.csv")["exit"] == 6
