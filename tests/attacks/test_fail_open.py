@@ -158,7 +158,8 @@ class TestMostlyAi:
         tables = [[(rng.normal(size=60), rng.normal(size=60)) for _ in range(40)] for _ in range(25)]
         adjusted = [statistics.worst(statistics.auc, columns, 0.5, 0.95) for columns in tables]
         largest = [min(statistics.auc(*pair, 0.5, 0.95).p_null for pair in columns) for columns in tables]
-        assert sum(e.p_null < 0.05 for e in adjusted) <= 9 and sum(e.lower > 0.5 for e in adjusted) <= 9
+        for accused in ([e.p_null < 0.05 for e in adjusted], [e.p < 0.05 for e in adjusted], [e.lower > 0.5 for e in adjusted]):
+            assert sum(accused) <= 9
         assert sum(p < 0.05 for p in largest) > 9
 
 

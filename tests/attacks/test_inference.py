@@ -71,6 +71,15 @@ def test_a_guess_is_the_cell_of_the_row_that_is_closest_by_the_other_columns() -
             assert found[i, 2 + j] == (e.pool.codes[i, j] == e.synthetic.codes[rows[i, 2 + j], j])
 
 
+def test_a_missing_number_is_guessed_as_missing_and_as_nothing_else() -> None:
+    e = evidence(3, 50, numbers=2, codes=3)
+    holes = np.column_stack([np.full(len(e.members), np.nan), e.members.numbers[:, 1:]])
+    missing = replace(e, members=Table(holes, e.members.codes))
+    assert inference(missing.against(missing.members), RNG).members[:, 0].all()
+    known = replace(missing, synthetic=Table(np.nan_to_num(e.synthetic.numbers), e.synthetic.codes))
+    assert not inference(known, RNG).members[:, 0].any()
+
+
 def test_a_negative_number_is_not_guessed_by_any_guess() -> None:
     e = evidence(2, 50, numbers=1, codes=4)
     far = replace(e, synthetic=Table(np.full_like(e.synthetic.numbers, -1000.0), e.synthetic.codes))

@@ -138,6 +138,13 @@ def test_exact_match_finds_equal_rows_only() -> None:
     assert all(h == x for h, x in zip(hit, expected, strict=True) if not np.isnan(h)) and np.nansum(hit) > 10
 
 
+def test_a_trace_of_noise_makes_a_copy_no_other_row() -> None:
+    e = evidence(np.random.default_rng(4), 60, 40)
+    traced = e.against(Table(e.members.numbers * (1 + 1e-8), e.members.codes))
+    assert nearest.met(traced)[: len(e.members)].all() and nearest.met(e.against(e.members))[: len(e.members)].all()
+    assert not nearest.met(e.against(Table(e.members.numbers * (1 + 1e-3) + 1e-3, e.members.codes))).all()
+
+
 def test_a_near_match_is_a_synthetic_row_twenty_times_closer_than_any_other_person() -> None:
     e = evidence(np.random.default_rng(6), 60, 40)
     copies = e.members.take(np.arange(25))

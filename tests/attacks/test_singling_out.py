@@ -76,6 +76,11 @@ def test_isolations_equal_anonymeters_count() -> None:
     assert queries.isolations(theirs, pool.unique(maintain_order=True)).sum() == len(theirs) > 0
 
 
+def test_who_is_matched_beside_another_is_not_singled_out() -> None:
+    pool = pl.DataFrame({"c0": [1.0, 2.0, 2.0, None]})
+    assert queries.isolations([pl.col("c0") == 1.0, pl.col("c0") == 2.0, pl.col("c0") > 9.0], pool).tolist() == [1, 0, 0, 0]
+
+
 def test_a_wide_open_column_does_not_swamp_the_writer() -> None:
     frame = pl.DataFrame({"c0": np.random.default_rng(0).random(60_000)})
     made = queries.univariate(frame, 100, np.random.default_rng(0))

@@ -13,7 +13,10 @@ import pytest
 import attacks
 from attacks import suite
 from attacks.evidence import Evidence
+from attacks.measures import Measure
+from attacks.policy import Policy
 from attacks.scores import Scores
+from attacks.statistics import Estimate
 from dpsynth.errors import BadInput
 from dpsynth.schema import Schema
 
@@ -40,6 +43,10 @@ def with_copies(split: Split, rows: np.ndarray) -> pd.DataFrame:
 
 def codes(report: attacks.Report) -> set[tuple[str, str | None]]:
     return {(r.code, r.attack) for r in report.reasons}
+
+
+def evidence_of(split: Split) -> Evidence:
+    return Evidence.collect(split.train, split.control, split.fresh, split.schema, split.reference, np.random.default_rng(SEED))
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +221,22 @@ def test_named_groups_are_targets_and_only_of_categories(small: Split) -> None:
     for name in ("x", "nobody"):
         with pytest.raises(BadInput, match=name):
             judge(small, small.fresh, subgroups=(name,))
+
+
+def test_what_is_asked_for_beside_draws_no_test_anew(small: Split) -> None:
+    """Who names a group, and another, until the blind classifier finds the split fair has one draw all the same."""
+    plain, grouped = judge(small, small.fresh), judge(small, small.fresh, subgroups=("class",))
+    for name in ("blind_p", "exchangeability_p"):
+        assert 0 < plain.tests[name] < 1
+    assert plain.tests["blind_p"] == grouped.tests["blind_p"]
+
+
+@pytest.mark.parametrize(("p_null", "seen"), [(0.02, True), (0.04, False)])
+def test_a_control_is_seen_by_either_measure_at_half_the_level(p_null: float, seen: bool, small: Split) -> None:
+    membership = next(a for a in suite.suite(Policy.load("partner-contract")) if a.name == "membership")
+    measures = {name: Measure(lambda *_, p=p: Estimate(0.6, 0.5, 0.7, 0.5, p, 0.5), 0.5) for name, p in (("one", 0.5), ("other", p_null))}  # type: ignore[misc]
+    found, _ = suite.run(replace(membership, measures=measures), evidence_of(small), Policy.load("partner-contract"), np.random.default_rng(0))
+    assert [e.control_detected for e in found] == [seen, seen]
 
 
 def test_nothing_is_missing_here() -> None:

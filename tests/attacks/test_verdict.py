@@ -177,3 +177,13 @@ def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_
         replay(document | {"format": 3}, policy)
     with pytest.raises(BadInput, match="another policy"):
         replay(document, Policy.from_text(policy.text.replace("confidence = 0.95", "confidence = 0.9999")))
+
+
+def test_what_was_judged_by_another_policy_is_not_replayed() -> None:
+    tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": [], "overlap": []}
+    document = {"format": 3, "policy": {"hash": POLICY.hash}, "attacks": [e.document() for e in good().values()], "claim": None, "tests": tests}
+    assert replay(document, POLICY).outcome == "PASS"
+    looser = Policy.from_text(POLICY.text.replace("confidence = 0.95", "confidence = 0.6"))
+    assert looser.hash != POLICY.hash
+    with pytest.raises(BadInput, match="another policy"):
+        replay(document, looser)

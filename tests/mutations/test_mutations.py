@@ -1,6 +1,6 @@
-"""The kernel is broken on purpose, in each of the ways of `mutations.py`, and the test meant for that way fails.
+"""The kernel and the gate are broken on purpose, in each of the ways of `of_kernel.py` and `of_gate.py`, and the test meant for that way fails.
 
-A mutation that no test catches is a hole in the tests, whatever they cover. Each runs on a copy of the package; the code here is never
+A mutation that no test catches is a hole in the tests, whatever they cover. Each runs on a copy of the packages; the code here is never
 changed. A mutation whose text is not found exactly once says so: then the code has moved, and the mutation has to move with it.
 """
 
@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mutations import MUTATIONS, Mutation
+from mutation import Mutation
+from of_gate import GATE
+from of_kernel import KERNEL
 from warmed import Warmed
 
+import attacks
 import dpsynth
 
 PASSED, FAILED = 0, 1
 LEAST = 25
+MUTATIONS = (*KERNEL, *GATE)
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +33,18 @@ def warmed() -> Iterator[Warmed]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A folder with a copy of the package."""
-    shutil.copytree(Path(dpsynth.__file__).parent, tmp_path / "dpsynth")
+    """A folder with a copy of the packages."""
+    for package in (dpsynth, attacks):
+        shutil.copytree(Path(package.__file__).parent, tmp_path / package.__name__)
     return tmp_path
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
 def test_the_test_meant_for_it_catches(mutation: Mutation, copy: Path, warmed: Warmed) -> None:
-    file = copy / "dpsynth" / mutation.file
+    file = copy / mutation.file
     text = file.read_text(encoding="utf-8")
     found = text.count(mutation.old)
-    assert found == 1, f"{mutation.file} holds {mutation.old!r} {found} times, not once: the code has moved; see tests/mutations/mutations.py"
+    assert found == 1, f"{mutation.file} holds {mutation.old!r} {found} times, not once: the code has moved; see tests/mutations"
     file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     code, words = warmed.run(copy, mutation.tests)
     assert code == FAILED, f"{mutation.name}: no test failed (pytest ended with {code})\n{words}"

@@ -1,4 +1,4 @@
-"""Runs tests against a copy of the package, each time in a fork of a process that has everybody's libraries in memory but not the package.
+"""Runs tests against a copy of the packages, each time in a fork of a process that has everybody's libraries in memory but not these.
 
 Started as a script it reads jobs from its standard input, a line of JSON each, and answers each with the exit code of pytest.
 """
@@ -43,7 +43,7 @@ class Warmed:
         )
 
     def run(self, copy: Path, tests: Sequence[str]) -> tuple[int, str]:
-        """Pytest's exit code (minus the signal if it was killed) and words, for `tests` on the package in the folder `copy`."""
+        """Pytest's exit code (minus the signal if it was killed) and words, for `tests` on the packages in the folder `copy`."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps([str(copy), list(tests)]) + "\n")
         self._process.stdin.flush()
@@ -56,7 +56,7 @@ class Warmed:
 
 
 def _tested(copy: Path, tests: Sequence[str]) -> int:
-    """In the fork: the package is imported from `copy`, here and in whatever processes the tests start."""
+    """In the fork: the packages are imported from `copy`, here and in whatever processes the tests start."""
     signal.alarm(SECONDS)
     sys.path[:] = [str(copy), *(p for p in sys.path if p != str(TESTS / "mutations")), str(TESTS.parent)]
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
