@@ -74,6 +74,6 @@ def _bounds(table: PrivateTable, column: Column, amount: float) -> tuple[float, 
     """The span of the rungs whose noisy counts stand clear of the noise; (0, 1) if none does."""
     rungs = tuple(r for r in LADDER if r == int(r)) if column.type == "integer" else LADDER
     sigma = table.sigma(amount)
-    counts = table.marginal([Bins(column, rungs)], sigma)[:-1]
+    counts = table.marginal([Bins(column, rungs, column.special)], sigma)[: len(rungs) - 1]
     clear = np.flatnonzero(counts > CLEAR_OF_NOISE * sigma)
     return (rungs[clear[0]], rungs[clear[-1] + 1]) if len(clear) else (0.0, 1.0)

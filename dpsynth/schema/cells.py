@@ -1,8 +1,10 @@
 """Reading cells: row-wise maps from what a file holds to numbers, categories and states.
 
 They are total: whatever a cell holds, it gets a value and a state, and nothing is raised. They are row-wise: what a cell
-becomes depends on no other cell, so cells are spelled before they are compared (1, 1.0 and True are equal, as are 0.0 and
--0.0, but not spelled alike) and numbers are parsed one by one, not as a column that has to agree on a type.
+becomes depends on no other cell, so cells are spelled before they are compared (1 and True are equal, but not spelled alike)
+and numbers are parsed one by one, not as a column that has to agree on a type. A whole float is spelled as the integer it is:
+pandas makes floats of a whole column of integers where one of them is missing. Of those from 2^53 on it keeps no last digits;
+whoever has such codes in a frame gives them as text or as `Int64`.
 Markers come first; then an unparsable or unlisted cell is missing and a number out of bounds is clipped.
 """
 
@@ -31,6 +33,7 @@ class State(IntEnum):
 
 
 States = npt.NDArray[np.uint8]
+EXACT = 2**53  # below it a float tells integers apart
 
 
 def read_text(cells: pd.Series, column: Column) -> npt.NDArray[np.object_]:
@@ -84,9 +87,15 @@ def _spelled(cell: object) -> str | None:
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell):
         return None
     try:
-        return str(cell)
+        return str(_as_whole(cell))
     except Exception:  # a cell that cannot be spelled must not refuse, and what it says must not get out
         return None
+
+
+def _as_whole(cell: object) -> object:
+    """A whole float as the integer it is, anything else as it is."""
+    number = float(cell) if isinstance(cell, float | np.floating) else math.inf
+    return int(number) if abs(number) < EXACT and number.is_integer() else cell
 
 
 def _factorized(spellings: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.object_]]:
@@ -96,7 +105,7 @@ def _factorized(spellings: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.intp
 
 
 def _text(spelling: str, column: Column) -> str | None:
-    if spelling == "" or spelling in column.missing:
+    if spelling == "" or spelling in column.missing or (spelling.removeprefix("-").isdecimal() and f"{spelling}.0" in column.missing):
         return None
     if spelling.strip() in ("", "nan", "NaN", "<NA>", "NaT") and spelling not in (column.categories or ()):
         return None

@@ -14,6 +14,7 @@ from released values leaves the sensitivity as it is, so those of distant clique
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -201,7 +202,7 @@ def cells_of(megabytes: float) -> float:
 
 def size_faults(megabytes: Any, schema: Schema) -> list[Fault]:
     """What is wrong with a limit on the model's size for a table of this schema; what is open is not known yet and counts for nothing."""
-    if not isinstance(megabytes, int | float) or isinstance(megabytes, bool) or not 0 < megabytes < math.inf:
+    if not isinstance(megabytes, int | float) or isinstance(megabytes, bool) or not 0 < megabytes < sys.float_info.max:
         return [Fault("max_model_size", "not a positive number of megabytes", "write for example 10")]
     cells = sum(public_attribute(c).size for c in schema.synthesised if not c.is_open)
     if cells <= cells_of(megabytes):

@@ -27,6 +27,7 @@ from dpsynth.synthesizers.source import restored as restored_source
 FORMAT = "dpsynth-model/3"
 # What is made unasked: 13 million rows of 15 columns.
 MOST_CELLS = 200_000_000
+MOST_ROWS = 100_000_000  # as many as a release may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Model:
             seed: makes the sample repeatable; no privacy hangs on it.
 
         Raises:
-            BadInput: `rows` is not a whole number >= 0, or is not given where the noisy total is of more than `MOST_CELLS` cells.
+            BadInput: `rows` is not a whole number from 0 to `MOST_ROWS`, or is not given where the noisy total is of more than `MOST_CELLS` cells.
             RunDry: the schema's rules leave next to nothing of what the model draws.
         """
         rng = np.random.default_rng(seed)
@@ -87,8 +88,8 @@ class Model:
     def _rows(self, rows: int | None) -> int:
         if rows is None:
             return self._rows_by_default()
-        if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or rows < 0:
-            raise BadInput(Fault("rows", "not a whole number of at least 0", "write for example 10000"))
+        if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or not 0 <= rows <= MOST_ROWS:
+            raise BadInput(Fault("rows", f"not a whole number from 0 to {MOST_ROWS:,}", "write for example 10000"))
         return int(rows)
 
     def _rows_by_default(self) -> int:

@@ -32,6 +32,7 @@ Groups = npt.NDArray[np.int64]
 RARE = 3.0
 GROUP = 1 / 16
 MOST_CELLS = 20_000
+MOST_OF_A_PAIR = 1 << 17  # of two columns of many evenly spread categories, which nothing in fewer cells could tell of
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +137,15 @@ class Views:
         return self._attributes[name].column.name
 
     def candidates(self, weights: Mapping[Clique, int]) -> dict[Clique, int]:
-        """Cliques of views for cliques of columns: pairs at each resolution, larger ones at the coarsest; none of too many cells."""
-        found: dict[Clique, int] = {}
-        for clique, weight in weights.items():
-            levels = [self.levels(c) if len(clique) == 2 else self.levels(c)[-1:] if len(clique) > 2 else (c,) for c in clique]
-            found |= dict.fromkeys(product(*levels), weight)
-        return {r: w for r, w in found.items() if len(r) == 1 or math.prod(map(self.domain.size, r)) <= MOST_CELLS}
+        """Cliques of views for cliques of columns: single columns as they are, pairs at each resolution, larger ones at the coarsest; none of
+        too many cells."""
+        return {view: weight for clique, weight in weights.items() for view in ([clique] if len(clique) == 1 else self._small(clique))}
+
+    def _small(self, clique: Clique) -> list[Clique]:
+        levels = [self.levels(c) if len(clique) == 2 else self.levels(c)[-1:] for c in clique]
+        cells = {view: math.prod(map(self.domain.size, view)) for view in product(*levels)}
+        most = MOST_CELLS if len(clique) > 2 or min(cells.values()) <= MOST_CELLS else min(min(cells.values()), MOST_OF_A_PAIR)
+        return [view for view, size in cells.items() if size <= most]
 
     @cached_property
     def links(self) -> tuple[Factor, ...]:

@@ -18,6 +18,7 @@ from dpsynth.schema import FileFormat, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SEPARATORS = ";\t|,"
 LONGEST_HEADER = 1 << 20
@@ -105,12 +106,21 @@ class FileTable:
         import pandas as pd
 
         if self.is_parquet:
-            return pd.read_parquet(self.path)
+            return self._stored()
         lines = self._lines()
         names = next(lines)
         records = [_record(cells, len(names)) for cells in lines]
         columns = zip(*records, strict=True) if records else ((),) * len(names)
         return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in zip(names, columns, strict=True)})
+
+    def _stored(self) -> pd.DataFrame:
+        """The cells of a Parquet file, each as stored: pandas' own reader makes floats of a column of integers for one that is missing."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.path)
+        frame = pd.DataFrame(dict(enumerate(map(_objects, table.columns))), index=range(table.num_rows))
+        return frame.set_axis(table.column_names, axis=1)
 
     def longer_rows(self) -> Iterator[int]:
         """Which rows of a CSV, from 1, have more cells than the header has names. `rows()` reads none of what is beyond."""
@@ -128,6 +138,29 @@ class FileTable:
             names = _cells(next(file, ""), self.format.separator)
             yield names
             yield from (_cells(line, self.format.separator) for line in file if line.strip() or len(names) == 1)
+
+
+def _objects(column: pa.ChunkedArray) -> pd.Series:
+    """The cells of a column. All at once where that gives each what it gives by itself, else one by one, None where there is no such object."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
+        try:
+            cells: pd.Series = column.to_pandas(integer_object_nulls=True)
+            return cells
+        except (pa.ArrowException, UnicodeDecodeError):
+            pass
+    return pd.Series(np.fromiter(map(_object, column), dtype=object, count=len(column)), dtype=object)
+
+
+def _object(cell: pa.Scalar) -> object:
+    try:
+        return cell.as_py()
+    except Exception:  # a date of the year 10000, or broken text: it must not refuse, and what it says must not get out
+        return None
 
 
 def _record(cells: list[str], width: int) -> list[str]:

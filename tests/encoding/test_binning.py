@@ -229,6 +229,12 @@ def test_open_bounds_come_first_and_public_cuts_cost_nothing() -> None:
     assert closed.spent.amount_ticks == 0
 
 
+def test_special_values_are_no_part_of_what_bounds_are_measured_from() -> None:
+    schema = schema_of(n={"type": "integer", "special": [-999_999, 7]})
+    (n,) = released_attributes(granted(pd.DataFrame({"n": [-999_999] * 500 + [7] * 500 + [20, 60] * 500}), schema))
+    assert isinstance(n, Bins) and n.column.bounds == (16, 64) and set(n.special) >= {-999_999, 7}
+
+
 def test_what_is_cut_by_counts() -> None:
     by_counts = {"wide": number(0, 100), "real": number(0, 1, "continuous"), "open": {"type": "integer"}}
     not_so = {

@@ -312,6 +312,20 @@ SENSITIVITY = (
 
 UNITS = (
     Mutation(
+        "a column's type decides how its cells are spelled",
+        "dpsynth/schema/cells.py",
+        "return str(_as_whole(cell))",
+        "return str(cell)",
+        ("tables/test_tables.py::test_no_row_of_a_frame_decides_what_becomes_of_others[None-cells0]",),
+    ),
+    Mutation(
+        "a Parquet file read by columns that agree on a type",
+        "dpsynth/tables/source.py",
+        "column.to_pandas(integer_object_nulls=True)",
+        "column.to_pandas()",
+        ("tables/test_tables.py::test_no_row_of_a_parquet_file_decides_what_becomes_of_others[integers beyond what floats tell apart]",),
+    ),
+    Mutation(
         "row unit instead of person",
         "dpsynth/privacy/unit.py",
         "    if schema.unit.is_row:\n        return Kept(",

@@ -25,8 +25,9 @@ from dpsynth import Ledger, PrivBayes, Schema, load
 from dpsynth.errors import BadInput, BudgetExceeded
 from dpsynth.privacy import GDP, ZCDP, PrivateTable, Request
 from dpsynth.privacy.answers import Answers
+from dpsynth.releasing.order import MAX_ROWS
 from dpsynth.synthesizers import registry
-from dpsynth.synthesizers.model import Model
+from dpsynth.synthesizers.model import MOST_ROWS, Model
 from dpsynth.synthesizers.registry import DEEP, GENERATORS, generator_named
 from dpsynth.testing import seeded_table
 
@@ -320,7 +321,8 @@ def test_rows_to_sample_are_a_whole_number() -> None:
     model = GENERATORS["independent"](1.0, 1e-9).fit(frame_of(SCHEMAS["closed"]), SCHEMAS["closed"])
     assert len(model.sample(0)) == 0
     assert list(model.sample(0).columns) == ["a", "n", "c"]
-    for wrong in (-1, 1.5, True, "9"):
+    assert MOST_ROWS == MAX_ROWS
+    for wrong in (-1, 1.5, True, "9", MOST_ROWS + 1, 10**30):
         with pytest.raises(BadInput, match="rows"):
             model.sample(wrong)  # type: ignore[arg-type]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +59,17 @@ def test_links_forbid_what_never_meets_and_nothing_else() -> None:
         met = factor.values[fine.encode(here, "."), coarse.encode(here, ".")]
         assert (met == 0).all()
         assert ((factor.values == 0).sum(axis=1) == 1).all() and set(np.unique(factor.values)) <= {0.0, NEVER}
+
+
+def test_a_pair_of_many_evenly_spread_categories_is_offered_and_none_beyond_memory() -> None:
+    """Nothing tells of them in fewer cells, for none is rare; where something does, the many cells are left out."""
+    schema = schema_of({"a": listed(*map(str, range(300))), "b": listed(*map(str, range(70))), "c": listed(*map(str, range(3000)))})
+    even = [Answer((a,), np.full(a.size, 30_000.0), 20.0) for a in map(public_attribute, schema.synthesised)]
+    weights = dict.fromkeys((("a", "b"), ("a", "c"), ("b", "c")), 1)
+    assert set(Views([a for e in even for a in e.attributes], even).candidates(weights)) == {("a", "b")}
+    skewed = replace(even[0], values=np.where(np.arange(301) < 5, 1e7, 3e4))
+    offered = Views([a for e in even for a in e.attributes], [skewed, *even[1:]]).candidates(weights)
+    assert ("a, coarse", "b") in offered and ("a", "b") not in offered
 
 
 def test_names_of_views_are_nobody_elses() -> None:

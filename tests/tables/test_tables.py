@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dpsynth.schema import Schema
+from dpsynth.schema.cells import read_text
 from dpsynth.tables import FrameTable, header_faults, open_table, table_at
 
 
@@ -133,6 +140,61 @@ def test_no_line_decides_what_becomes_of_others(tmp_path: Path) -> None:
 def test_rows_with_a_cell_too_many_are_known(tmp_path: Path, content: bytes, longer: list[int]) -> None:
     for path, data in ((tmp_path / "t.csv", content), (tmp_path / "t.csv.gz", gzip.compress(content))):
         assert list(open_table(written(path, data), AB).longer_rows()) == longer
+
+
+STORED: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "integers": (pa.int64(), [1, 0, -7]),
+    "integers beyond what floats tell apart": (pa.int64(), [10**17, 10**17 + 1, 2**53 + 1]),
+    "unsigned integers": (pa.uint64(), [2**64 - 1, 2**64 - 2, 3]),
+    "floats": (pa.float64(), [1.0, 0.1, 1e300]),
+    "short floats": (pa.float32(), [1.0, 0.1, -0.0]),
+    "truths": (pa.bool_(), [True, False, True]),
+    "texts": (pa.string(), ["1", "é", ""]),
+    "texts of few kinds": (pa.dictionary(pa.int8(), pa.string()), ["a", "b", "a"]),
+    "integers of few kinds": (pa.dictionary(pa.int8(), pa.int64()), [1, 10**17 + 1, 1]),
+    "dates": (pa.date32(), [date(2020, 1, 1), date(1066, 10, 14), date(9999, 12, 31)]),
+    "times": (pa.timestamp("us"), [datetime(2020, 1, 1), datetime(1, 1, 1), datetime(2020, 1, 1, 3, 4, 5, 6)]),
+    "nanoseconds": (pa.timestamp("ns"), [0, 1, 10**18]),
+    "decimals": (pa.decimal128(9, 2), [Decimal("1.00"), Decimal("2.50"), Decimal("-3")]),
+    "lists": (pa.list_(pa.int64()), [[1, 2], [3, 4], []]),
+    "bytes": (pa.binary(), [b"a", b"\xff", b""]),
+}
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_no_row_of_a_parquet_file_decides_what_becomes_of_others(kind: str, tmp_path: Path) -> None:
+    """A column of integers becomes one of floats where one is missing, in pandas' own reader; ids, categories and splits then change for all."""
+    form, cells = STORED[kind]
+    column, spelled = schema_of("a").column("a"), []
+    for beside in ([], [None]):
+        pq.write_table(pa.table({"a": pa.array([*cells, *beside], form)}), path := tmp_path / "t.parquet")
+        rows = open_table(path, schema_of("a")).rows()
+        assert len(rows) == len(cells) + len(beside)
+        spelled.append(read_text(rows["a"], column).tolist()[: len(cells)])
+    assert spelled[0] == spelled[1]
+    assert len(set(spelled[0])) == len(set(map(str, cells)))
+
+
+def test_a_cell_that_can_not_be_read_is_missing_and_moves_no_other(tmp_path: Path) -> None:
+    broken = pa.array([0, 10**17], pa.int64()).cast(pa.timestamp("s"), safe=False)  # the second is in the year 3168808806
+    text = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"x\xff")])
+    pq.write_table(pa.table({"a": broken.cast(pa.timestamp("ms"), safe=False), "b": text}), path := tmp_path / "t.parquet")
+    assert [list(map(str, column)) for _, column in open_table(path, AB).rows().items()] == [["1970-01-01 00:00:00", "None"], ["x", "None"]]
+
+
+@pytest.mark.parametrize("cells", [[1, 0, -7], [1.5, 2.0, -0.0], [True, False, True], [date(2020, 1, 1), None, date(2021, 1, 1)]])
+@pytest.mark.parametrize("beside", [None, 0.5, "x", True, 7])
+def test_no_row_of_a_frame_decides_what_becomes_of_others(cells: list[object], beside: object) -> None:
+    """Whatever type pandas gives the whole column for one more cell."""
+    column = schema_of("a").column("a")
+    alone, together = (read_text(pd.DataFrame({"a": c})["a"], column).tolist() for c in (cells, [*cells, beside]))
+    assert together[: len(cells)] == alone
+
+
+def test_a_marker_is_found_whether_or_not_integers_became_floats() -> None:
+    for marker in ("-9", "-9.0"):
+        column = replace(schema_of("a").column("a"), missing=(marker,))
+        assert read_text(pd.Series([1.0, -9.0]), column).tolist() == read_text(pd.Series([1, -9]), column).tolist() == ["1", None]
 
 
 def test_parquet_has_no_longer_rows(tmp_path: Path) -> None:
