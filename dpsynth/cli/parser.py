@@ -88,6 +88,7 @@ def _releasing(commands: Any) -> None:
     release.add_argument("--purpose", default="")
     release.add_argument("--recipient", default="")
     release.add_argument("--gate-epsilon", help="publish how near people come to the synthetic rows, noised; charged beside --epsilon")
+    release.add_argument("--option", action="append", metavar="NAME=VALUE", help="of the generator, for example workload=income; may be repeated")
     release.add_argument("--dry-run", action="store_true", help="check everything, spend nothing")
     sample = _command(commands, "sample", "releasing:sample", "more rows from a model, free")
     sample.add_argument("model")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpsynth.cli.reply import Reply, Steps, reason_lines, table
-from dpsynth.cli.words import new_file, number, path, whole
+from dpsynth.cli.words import new_file, number, options, path, whole
 from dpsynth.errors import BadInput, Fault, refuse
 from dpsynth.privacy.cost import Cost, check_budget
 from dpsynth.privacy.store import is_server
@@ -64,7 +64,7 @@ def release(words: Namespace) -> Reply:
 
     if words.resume:
         usual = {"generator": "mst", "policy": "partner-contract", "purpose": "", "recipient": ""}
-        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", "gate_epsilon", *usual)
+        owned = ("table", "schema", "ledger", "epsilon", "delta", "out", "rows", "key", "gate_epsilon", "option", *usual)
         given = [o.replace("_", "-") for o in owned if getattr(words, o) != usual.get(o)]
         faults = [Fault(f"--{o}", "a resumed run keeps its own", "give --resume DIR alone") for o in given]
         if words.dry_run:
@@ -115,6 +115,7 @@ def _order(words: Namespace) -> Order:
         purpose=words.purpose,
         recipient=words.recipient,
         gate_epsilon=number(words.gate_epsilon),
+        options=options(words.option),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from dpsynth.errors import BadInput, Fault
+from dpsynth.errors import BadInput, Fault, refuse
 
 
 def number(text: str | None) -> float | str | None:
@@ -21,6 +24,25 @@ def whole(text: str | None) -> int | str | None:
     try:
         return None if text is None else int(text)
     except ValueError:
+        return text
+
+
+def options(texts: Sequence[str] | None) -> dict[str, object]:
+    """NAME=VALUE each, the value read as JSON or else taken as text. Raises `BadInput`."""
+    pairs = [text.partition("=") for text in texts or ()]
+    refuse(Fault(f"--option {name}", "without a value, or given twice", "write for example --option workload=income") for name in _odd(pairs))
+    return {name: _value(text) for name, _, text in pairs}
+
+
+def _odd(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
+    counted = Counter(name for name, _, _ in pairs)
+    return [name for name, equals, text in pairs if not (name and equals and text) or counted[name] > 1]
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return text
 
 

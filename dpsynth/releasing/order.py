@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -35,7 +35,8 @@ class Order:
 
     `ledger` is the ledger's path or address; `rows` how many synthetic rows to make (None: about as many as the table has, by the noisy
     total, up to two million); `key` a private key file (None: the custodian's own); `out` the folder to make; `gate_epsilon` the epsilon,
-    at the same delta, of histograms of how near people come to the synthetic rows, to be published with these (None: none are).
+    at the same delta, of histograms of how near people come to the synthetic rows, to be published with these (None: none are); `options` those of
+    the generator, by name.
     """
 
     table: Table
@@ -51,6 +52,7 @@ class Order:
     purpose: str = ""
     recipient: str = ""
     gate_epsilon: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,10 @@ def check(order: Order) -> Checked:
     """
     from attacks.policy import Policy
     from dpsynth.errors import BudgetExceeded
-    from dpsynth.synthesizers import generator_named
+    from dpsynth.synthesizers.options import generator_with, option_faults
 
     faults = list(_faults(order))
-    kind = _collected(faults, lambda: generator_named(order.generator))
+    faults += _collected(faults, lambda: list(option_faults(order.generator, order.options))) or []
     policy = _collected(faults, lambda: Policy.load(order.policy))
     ledger = _collected(faults, lambda: _opened(order))
     if policy is not None and not check_budget(order.epsilon, order.delta) and order.epsilon > policy.max_epsilon:
@@ -91,8 +93,8 @@ def check(order: Order) -> Checked:
     if policy is not None and order.gate_epsilon is not None and not policy.publishes:
         faults.append(Fault("gate_epsilon", f"policy {policy.name} publishes nothing, so it would be spent in vain", "leave it out"))
     refuse(faults)
-    assert kind is not None and policy is not None and ledger is not None
-    generator = kind(order.epsilon, order.delta)
+    assert policy is not None and ledger is not None
+    generator = generator_with(order.generator, order.epsilon, order.delta, order.options)
     requests = [generator.request(order.schema), *asked_beside(order.gate_epsilon, order.delta, order.schema)]
     epsilon = together(order.epsilon, order.delta, [r.cost_in(ledger.currency) for r in requests])
     if epsilon > policy.max_epsilon:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -67,6 +67,7 @@ def release(
     purpose: str = "",
     recipient: str = "",
     gate_epsilon: float | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Release a synthetic copy of a table, if the gate lets it out. What the command line calls.
@@ -77,6 +78,7 @@ def release(
         n_rows: synthetic rows to make; about as many as the table holds if not given.
         gate_epsilon: publish histograms of how near people come to the synthetic rows, at this epsilon and `delta`, charged beside the rows;
             see `yardstick.py`. None for none.
+        options: of the generator, by name, for example `{"workload": {"age": 5}}` for `aim`.
         progress: called with the name of each step as it begins.
 
     Raises:
@@ -85,7 +87,8 @@ def release(
         RunDry: too few of the rows that the fitted model draws keep to the schema's rules; the charge stays, and `resume` draws again.
     """
     table: Table = open_table(rows, schema) if isinstance(rows, str | Path) else FrameTable(rows)
-    order = Order(table, schema, ledger.store.address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient, gate_epsilon)
+    address, chosen = ledger.store.address, options or {}
+    order = Order(table, schema, address, epsilon, delta, Path(out), generator, policy, n_rows, key, purpose, recipient, gate_epsilon, chosen)
     return carry_out(order, progress)
 
 
@@ -183,9 +186,9 @@ class _Steps:
 
     @cached_property
     def generator(self) -> Generator:
-        from dpsynth.synthesizers import generator_named
+        from dpsynth.synthesizers.options import generator_with
 
-        return generator_named(self.order["generator"])(self.order["epsilon"], self.order["delta"])
+        return generator_with(self.order["generator"], self.order["epsilon"], self.order["delta"], self.order.get("options", {}))
 
     @cached_property
     def requests(self) -> list[Request]:
@@ -343,6 +346,8 @@ def signer(path: str | None) -> Ed25519PrivateKey:
 
 def _recorded(order: Order, checked: Checked) -> dict[str, Any]:
     """The order as a document, policy and schema in full: a resume must not meet changed ones."""
+    from dpsynth.synthesizers.options import recorded
+
     return {
         "table": order.table.address,
         "schema": order.schema.to_dict(),
@@ -356,7 +361,9 @@ def _recorded(order: Order, checked: Checked) -> dict[str, Any]:
         "key": None if order.key is None else str(order.key.absolute()),
         "purpose": order.purpose,
         "recipient": order.recipient,
-    } | ({} if order.gate_epsilon is None else {"gate_epsilon": order.gate_epsilon})
+        **({} if order.gate_epsilon is None else {"gate_epsilon": order.gate_epsilon}),
+        **({"options": recorded(order.options)} if order.options else {}),
+    }
 
 
 def _silent(step: str) -> None:

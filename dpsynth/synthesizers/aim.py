@@ -46,6 +46,7 @@ class AIM(Generator):
     workload: Workload = 2
     max_model_size: float = 10.0
     name: ClassVar[str] = "aim"
+    options: ClassVar[tuple[str, ...]] = ("workload", "max_model_size")
 
     def check(self, schema: Schema) -> list[Fault]:
         return faults_of(self.workload, schema) + size_faults(self.max_model_size, schema)

@@ -44,6 +44,7 @@ class Generator(ABC):
         epsilon, delta: the guarantee of one fit, under adding or removing one privacy unit.
 
     Attributes:
+        options: its arguments beside the budget that a release may set: `check` looks at them, and they lead to no code that the audits do not run.
         trains: whether it takes noised steps, whose charge has an event delta: half of what there is, where categories need some too.
 
     Raises:
@@ -53,6 +54,7 @@ class Generator(ABC):
     epsilon: float
     delta: float
     name: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

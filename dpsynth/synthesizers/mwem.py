@@ -33,6 +33,7 @@ class MWEM(Generator):
 
     max_model_size: float = 10.0
     name: ClassVar[str] = "mwem"
+    options: ClassVar[tuple[str, ...]] = ("max_model_size",)
 
     def check(self, schema: Schema) -> list[Fault]:
         return size_faults(self.max_model_size, schema)

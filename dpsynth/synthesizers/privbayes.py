@@ -43,6 +43,7 @@ class PrivBayes(Generator):
     max_model_size: float = 10.0
     fitting: str = "estimated"
     name: ClassVar[str] = "privbayes"
+    options: ClassVar[tuple[str, ...]] = ("max_model_size",)
 
     def check(self, schema: Schema) -> list[Fault]:
         known = isinstance(self.fitting, str) and self.fitting in FITTINGS

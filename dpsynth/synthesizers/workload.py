@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, combinations
+from typing import Any
 
 from dpsynth.errors import Fault
 from dpsynth.graphical import Clique
@@ -41,6 +42,21 @@ def closure(workload: Workload, columns: Sequence[str]) -> dict[Clique, int]:
     weights = {r: sum(c * len(s.intersection(r)) for s, c in parts.items()) for r in sorted(inside, key=lambda r: (len(r), [position[c] for c in r]))}
     shrink = -(-max(weights.values()) // MAX_WEIGHT)
     return {r: max(w // shrink, 1) for r, w in weights.items()}
+
+
+def written(workload: Any) -> Any:
+    """A workload as JSON has it: [[columns], weight] for each marginal, anything else as it is."""
+    if isinstance(workload, Mapping) and any(isinstance(key, tuple) for key in workload):
+        return [[list(key) if isinstance(key, tuple) else key, weight] for key, weight in workload.items()]
+    return workload
+
+
+def read(document: Any) -> Any:
+    """The workload that `written` wrote; what is none is returned as it is, for `faults_of`."""
+    try:
+        return {tuple(key) if isinstance(key, list) else key: weight for key, weight in document} if isinstance(document, list) else document
+    except (TypeError, ValueError):
+        return document
 
 
 def faults_of(workload: Workload, schema: Schema) -> list[Fault]:
