@@ -141,18 +141,15 @@ class FileTable:
 
 
 def _objects(column: pa.ChunkedArray) -> pd.Series:
-    """The cells of a column. All at once where that gives each what it gives by itself, else one by one, None where there is no such object."""
+    """The cells of a column. Numbers all at once, which gives each what it gives by itself; else one by one, None where there is no such object."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
 
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
-        try:
-            cells: pd.Series = column.to_pandas(integer_object_nulls=True)
-            return cells
-        except (pa.ArrowException, UnicodeDecodeError):
-            pass
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        numbers: pd.Series = column.to_pandas(integer_object_nulls=True)
+        return numbers
     return pd.Series(np.fromiter(map(_object, column), dtype=object, count=len(column)), dtype=object)
 
 
