@@ -6,6 +6,8 @@
     noised scores   each choice is the largest of all scores with Gaussian noise, in place of the exponential mechanism, at equal cost
     prior choices   an earlier release on as many other rows, free now, says which marginals to measure first: no choices are paid for them
     prior model     it says what these marginals are, too: the model starts from them and buys what differs
+    two a round     two marginals are chosen and measured before the model is fitted again, each at the price of a round's one
+    four a round    the same with four
 
 The rows are half of a table's, so that there are other ones for the earlier release. Not part of the product: a trial of what it leaves out.
 """
@@ -17,6 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean, stdev
@@ -33,7 +36,10 @@ from dpsynth.privacy import Attribute, PrivateTable
 from dpsynth.privacy.cost import Cost
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import AIM, Model
-from dpsynth.synthesizers.bench import Bench
+from dpsynth.synthesizers.aim import ANNEALING, GROUP, LEARNT, MEASURING, ROUNDS_A_COLUMN
+from dpsynth.synthesizers.bench import MEAN_NOISE, Bench, Floats, cells_of
+from dpsynth.synthesizers.generator import Fitted
+from dpsynth.synthesizers.workload import closure
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 DELTA = 1e-9
@@ -95,8 +101,8 @@ def prior_model(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: flo
 def _warmed(warm: Callable[[Bench], None], rows: pd.DataFrame, schema: Schema, epsilon: float) -> Model:
     begin = Bench.begin
 
-    def begun(table: PrivateTable, attributes: Sequence[Attribute], limit: float) -> Bench:
-        bench = begin(table, attributes, limit)
+    def begun(table: PrivateTable, attributes: Sequence[Attribute], limit: float, group: float) -> Bench:
+        bench = begin(table, attributes, limit, group)
         warm(bench)
         return bench
 
@@ -127,7 +133,64 @@ def _clique(bench: Bench, attributes: Sequence[Attribute]) -> Clique:
     return bench.views.domain.ascending(map(nearest, attributes))
 
 
-WAYS: dict[str, Fit] = {"aim": aim, "noised scores": noised_scores, "prior choices": prior_choices, "prior model": prior_model}
+@dataclass(frozen=True)
+class _Several(AIM):
+    """AIM that fits its model once for several marginals, and anneals where one of them taught it nothing."""
+
+    at_once: int = 2
+
+    def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
+        budget, size = table.left.amount, cells_of(self.max_model_size)
+        bench = Bench.begin(table, attributes, size, GROUP)
+        weights = bench.views.candidates(closure(self.workload, bench.views.columns))
+        rounds = ROUNDS_A_COLUMN * len(attributes)
+        measuring, choosing = MEASURING * budget / rounds, (1 - MEASURING) * budget / rounds
+        last = not bench.affords_structure
+        while not last:
+            if bench.left < (self.at_once + 1) * (measuring + choosing):
+                share = bench.left / self.at_once
+                measuring, choosing, last = MEASURING * share, (1 - MEASURING) * share, True
+            used = 1 - (bench.left - self.at_once * (measuring + choosing)) / budget
+            if not self._learnt(bench, bench.within(weights, used * size), choosing, measuring):
+                measuring, choosing = ANNEALING * measuring, ANNEALING * choosing
+        return bench.finish()
+
+    def _learnt(self, bench: Bench, weights: dict[Clique, int], choosing: float, measuring: float) -> bool:
+        before: dict[Clique, Floats] = {}
+        for _ in range(self.at_once):
+            # What holds a chosen one's columns, at whatever resolution, or is held by them, may be right once that is measured.
+            told = [_columns(bench, r) for r in before]
+            others = {r: w for r, w in weights.items() if not any(_columns(bench, r) <= t or t <= _columns(bench, r) for t in told)}
+            chosen = bench.choose(others, choosing, measuring)
+            if chosen is not None:
+                before[chosen] = bench.model.project(chosen)
+        answers = [bench.measure(clique, measuring) for clique in before]
+        bench.refit()
+        moved = [float(np.abs(bench.model.project(r) - b).sum()) for r, b in before.items()]
+        noise = [LEARNT * MEAN_NOISE * a.sigma * a.values.size for a in answers]
+        return len(before) == self.at_once and all(m > n for m, n in zip(moved, noise, strict=True))
+
+
+def _columns(bench: Bench, clique: Clique) -> frozenset[str]:
+    return frozenset(a.column.name for a in bench.views.attributes(clique))
+
+
+def two_a_round(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
+    return _Several(epsilon, DELTA).fit(rows, schema)
+
+
+def four_a_round(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
+    return _Several(epsilon, DELTA, at_once=4).fit(rows, schema)
+
+
+WAYS: dict[str, Fit] = {
+    "aim": aim,
+    "noised scores": noised_scores,
+    "prior choices": prior_choices,
+    "prior model": prior_model,
+    "two a round": two_a_round,
+    "four a round": four_a_round,
+}
 
 
 def main() -> None:

@@ -82,7 +82,8 @@ def release(words: Namespace) -> Reply:
         f"generator {order.generator} at ({order.epsilon:g}, {order.delta:g}), policy {checked.policy.name}, steps: {', '.join(steps)}",
         f"the ledger would still allow a single release of epsilon {left:.4g} at this delta",
     ]
-    document = {"dry_run": True, "largest_epsilon": left, "steps": list(steps)}
+    lines += checked.notes
+    document = {"dry_run": True, "largest_epsilon": left, "steps": list(steps), "notes": list(checked.notes)}
     if order.gate_epsilon is None:
         return Reply(lines, document)
     lines.insert(

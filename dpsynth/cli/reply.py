@@ -16,14 +16,14 @@ class Reply:
 
 
 class Steps:
-    """Progress on standard error: one line a named step."""
+    """Progress on standard error: one line a named step, and notes as they are."""
 
     def __init__(self, steps: tuple[str, ...]):
         self._steps = steps
 
     def __call__(self, step: str) -> None:
         place = f"[{self._steps.index(step) + 1}/{len(self._steps)}] " if step in self._steps else ""
-        print(f"{place}{step} ...", file=sys.stderr, flush=True)
+        print(step if step.startswith("note: ") else f"{place}{step} ...", file=sys.stderr, flush=True)
 
 
 def reason_lines(reasons: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ from dpsynth.synthesizers import Generator
 EPSILON, DELTA, RUNS = 1.0, 1e-2, 1000
 LEAST_SEEN = 2.5  # the factor of mu that an audit must have been able to see, or what it did not find says nothing
 ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers", "deep")
+SET_ONE_IN = 2  # of the runs with the usual options are repeated with others
 FINDINGS = "audits.json"
 
 
@@ -47,23 +49,32 @@ def audit_generator(
     progress: Callable[[str], None] | None = None,
     cases: Sequence[WorstCase] = WORST_CASES,
 ) -> Audit:
-    """Run the generator `runs` times on each of two neighbouring tables, for some worst cases less often, and bound its mu from below."""
+    """Run the generator `runs` times on each of two neighbouring tables, for some worst cases and for its `audited` options less often, and bound
+    its mu from below."""
     if kind.trains:
         from dpsynth.releasing.audited_training import audit_trained
 
         return audit_trained(kind, runs, epsilon, delta)
-    generator = kind(epsilon, delta)
     sides: tuple[dict[str, Floats], dict[str, Floats]] = ({}, {})
     stated = 0.0
-    for case in cases:
+    for case, options, times in _trials(kind, runs, cases):
+        about = ", ".join([case.name, *(f"{option} {value}" for option, value in options.items())])
         for side, frame, which in zip(sides, case.tables(), ("without", "with"), strict=True):
             if progress:
-                progress(f"{runs // case.one_in} runs {which} {case.name}")
-            seen, most = _runs(generator, frame, case, runs // case.one_in)
-            side.update({f"{case.name}: {name}": numbers for name, numbers in seen.items()})
+                progress(f"{times} runs {which} {about}")
+            seen, most = _runs(kind(epsilon, delta, **options), frame, case, times)
+            side.update({f"{about}: {name}": numbers for name, numbers in seen.items()})
             stated = max(stated, math.sqrt(most))
-    charged = generator.request(cases[0].schema).cost_in(GDP)
+    charged = kind(epsilon, delta).request(cases[0].schema).cost_in(GDP)
     return audit(*sides, math.sqrt(charged.amount), event_delta=charged.event_delta, mu_stated=stated)
+
+
+def _trials(kind: type[Generator], runs: int, cases: Sequence[WorstCase]) -> Iterator[tuple[WorstCase, Mapping[str, Any], int]]:
+    """Each worst case with the usual options, the first of them with each of the others too, and how often each is run."""
+    for case in cases:
+        yield case, {}, runs // case.one_in
+    for options in kind.audited:
+        yield cases[0], options, runs // cases[0].one_in // SET_ONE_IN
 
 
 def _runs(generator: Generator, frame: pd.DataFrame, case: WorstCase, runs: int) -> tuple[dict[str, Floats], float]:

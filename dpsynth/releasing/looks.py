@@ -6,7 +6,7 @@ the run was on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -15,8 +15,10 @@ import pandas as pd
 from dpsynth.releasing.witness import Choice, Witness
 from dpsynth.releasing.worst_case import ADDED, CLOSED, NAMES, NUMBER, OPEN, WorstCase, cell
 from dpsynth.synthesizers import Model
+from dpsynth.synthesizers.answer import Answer
 
 FIRST_CHOICES = 4
+CLIQUES = {"pairs": 2, "triples": 3}
 NEW = "b"
 
 
@@ -24,9 +26,10 @@ def look(model: Model, witness: Witness, case: WorstCase) -> dict[str, float]:
     """The statistics of one run, by name; the larger each is, the more it speaks for the unit."""
     choices = [_followed(choice, case) for choice in witness.choices[:FIRST_CHOICES]]
     sharpness = [witness.currency.selection_epsilon(c.amount) / (2 * witness.sensitivity * max(c.weights)) for c in witness.choices[:FIRST_CHOICES]]
-    told = _told(witness, case)
+    told = _told(witness.counted, case)
     return {
         "noised counts": told,
+        **{f"noised counts of {kind}": _told([a for a in witness.counted if len(a.attributes) == k], case) for kind, k in CLIQUES.items()},
         "choices": float(sum(choices)),
         "counts and choices": told + float(np.dot(choices, sharpness)),
         "rows": model.total,
@@ -44,10 +47,10 @@ def worth(witness: Witness, case: WorstCase) -> float:
     return counts + names + float(sum(currency.selection_cost(currency.selection_epsilon(c.amount)) for c in witness.choices))
 
 
-def _told(witness: Witness, case: WorstCase) -> float:
+def _told(answers: Sequence[Answer], case: WorstCase) -> float:
     """The log-likelihood ratio of the noised counts, were their noise Gaussian of the scale asked for."""
     ratio = 0.0
-    for answer in witness.counted:
+    for answer in answers:
         own = cell(answer.attributes)
         apart = float(answer.values[own]) - case.crowd(answer.attributes).get(own, 0)
         ratio += (apart - case.rows / 2) * case.rows / answer.sigma**2

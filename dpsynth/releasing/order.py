@@ -23,6 +23,7 @@ from dpsynth.tables.source import header_faults
 
 if TYPE_CHECKING:
     from attacks.policy import Policy
+    from dpsynth.releasing.plan import Prediction
     from dpsynth.synthesizers import Generator
 
 MAX_ROWS = 100_000_000
@@ -57,12 +58,18 @@ class Order:
 
 @dataclass(frozen=True)
 class Checked:
-    """The parts that a checked order names, opened. `epsilon` is that of all that would be published, at the order's delta."""
+    """The parts that a checked order names, opened.
+
+    Attributes:
+        epsilon: that of all that would be published, at the order's delta.
+        notes: what is no fault and should be known before anything is spent.
+    """
 
     ledger: Ledger
     generator: Generator
     policy: Policy
     epsilon: float
+    notes: tuple[str, ...] = ()
 
 
 def check(order: Order) -> Checked:
@@ -88,8 +95,9 @@ def check(order: Order) -> Checked:
         faults.append(Fault("delta", f"not below the {policy.max_delta:g} that policy {policy.name} allows", "ask for one far below 1 / (people)"))
     if policy is not None and ledger is not None:
         _collected(faults, lambda: require_same_shares(ledger, order.schema, policy))
-    if policy is not None:
-        faults.extend(_memory_faults(order.schema, policy, order))
+    plan = None if policy is None else _foreseen(order, policy)
+    if plan is not None:
+        faults.extend(_memory_faults(plan))
     if policy is not None and order.gate_epsilon is not None and not policy.publishes:
         faults.append(Fault("gate_epsilon", f"policy {policy.name} publishes nothing, so it would be spent in vain", "leave it out"))
     refuse(faults)
@@ -103,7 +111,7 @@ def check(order: Order) -> Checked:
     refusal = ledger.refusal(*requests)
     if refusal:
         raise BudgetExceeded(refusal)
-    return Checked(ledger, generator, policy, epsilon)
+    return Checked(ledger, generator, policy, epsilon, tuple(_notes(order, plan)))
 
 
 def asked_beside(gate_epsilon: float | None, delta: float, schema: Schema) -> list[Request]:
@@ -153,16 +161,28 @@ def _out_faults(out: Path) -> Iterator[Fault]:
         yield Fault(str(out), f"cannot be made ({error.strerror})", "give a path below a writable folder")
 
 
-def _memory_faults(schema: Schema, policy: Policy, order: Order) -> Iterator[Fault]:
-    """Whether the plan says that the machine is too small, where the number of people is public."""
+def _foreseen(order: Order, policy: Policy) -> Prediction | None:
+    """What the plan says, where the number of people is public."""
     from dpsynth.releasing.plan import predict
 
-    if schema.n_public is None or check_budget(order.epsilon, order.delta):
-        return
-    needed = predict(schema, None, order.epsilon, order.delta, policy, order.generator).megabytes
+    if order.schema.n_public is None or check_budget(order.epsilon, order.delta):
+        return None
+    return predict(order.schema, None, order.epsilon, order.delta, policy, order.generator)
+
+
+def _memory_faults(plan: Prediction) -> Iterator[Fault]:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
-    if needed > there:
-        yield Fault("memory", f"{needed:,.0f} MB are needed by the plan, the machine has {there:,.0f}", "use a larger machine or fewer columns")
+    if plan.megabytes > there:
+        what = f"{plan.megabytes:,.0f} MB are needed by the plan, the machine has {there:,.0f}"
+        yield Fault("memory", what, "use a larger machine or fewer columns")
+
+
+def _notes(order: Order, plan: Prediction | None) -> Iterator[str]:
+    if plan is not None and not plan.structure and len(order.schema.synthesised) > 1 and order.generator != "independent":
+        yield (
+            f"note: by the plan, epsilon {order.epsilon:g} is too little for {order.generator} to tell how columns go together: "
+            "each is told of by itself only"
+        )
 
 
 def _attack_faults() -> Iterator[Fault]:

@@ -79,7 +79,7 @@ def release(
         gate_epsilon: publish histograms of how near people come to the synthetic rows, at this epsilon and `delta`, charged beside the rows;
             see `yardstick.py`. None for none.
         options: of the generator, by name, for example `{"workload": {"age": 5}}` for `aim`.
-        progress: called with the name of each step as it begins.
+        progress: called with the name of each step as it begins, and before the first with what should be known before anything is spent.
 
     Raises:
         BadInput: with all faults at once; nothing was spent.
@@ -95,6 +95,8 @@ def release(
 def carry_out(order: Order, progress: Progress | None = None) -> Outcome:
     """Check the order, make its folder, charge, and go through the steps. Raises as `release` does."""
     checked = check(order)
+    for note in checked.notes:
+        (progress or _silent)(note)
     run = Run.start(order.out, _recorded(order, checked))
     steps = _Steps(run, order.table, checked.ledger, progress or _silent)
     with run.alone():

@@ -13,8 +13,9 @@ each later, accounting by Gaussian DP unless the ledger counts in zCDP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from dpsynth.synthesizers.workload import Workload, closure, faults_of
 
 MEASURING = 0.9
 ROUNDS_A_COLUMN = 16
-LEARNT, ANNEALING = 0.35, 1.5
+LEARNT, ANNEALING = 0.2, 1.5
 GROUP = 1 / 6
 
 
@@ -47,6 +48,7 @@ class AIM(Generator):
     max_model_size: float = 10.0
     name: ClassVar[str] = "aim"
     options: ClassVar[tuple[str, ...]] = ("workload", "max_model_size")
+    audited: ClassVar[tuple[Mapping[str, Any], ...]] = ({"workload": 3},)
 
     def check(self, schema: Schema) -> list[Fault]:
         return faults_of(self.workload, schema) + size_faults(self.max_model_size, schema)

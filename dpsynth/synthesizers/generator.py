@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -44,7 +45,8 @@ class Generator(ABC):
         epsilon, delta: the guarantee of one fit, under adding or removing one privacy unit.
 
     Attributes:
-        options: its arguments beside the budget that a release may set: `check` looks at them, and they lead to no code that the audits do not run.
+        options: its arguments beside the budget that a release may set; `check` looks at them.
+        audited: settings of these that an audit runs beside the usual ones, for what they alone lead to.
         trains: whether it takes noised steps, whose charge has an event delta: half of what there is, where categories need some too.
 
     Raises:
@@ -55,6 +57,7 @@ class Generator(ABC):
     delta: float
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
+    audited: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

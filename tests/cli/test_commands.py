@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from openpyxl import Workbook
 
+import dpsynth
 from dpsynth.cli import main
 from dpsynth.privacy import Cost, Ledger
 from dpsynth.schema import Schema
@@ -274,6 +275,28 @@ def test_dry_run_spends_nothing(survey_files: tuple[Path, Path], tmp_path: Path,
     before = sorted(p.name for p in tmp_path.iterdir())
     assert run(capsys, *words, "--out", tmp_path / "out", "--dry-run")["dry_run"]
     assert ledger.spent == Cost() and sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_what_is_too_little_for_more_than_columns_is_said_before_it_is_spent(
+    survey_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, path = survey_files
+    path.write_text(json.dumps(Schema.load(path).to_dict() | {"n_public": {"value": 8366, "source": "report"}}))
+    ledger = Ledger.create(tmp_path / "l.db", "nhanes_demo", 1.0, 1e-9)
+    words = ["release", table, "--schema", path, "--ledger", tmp_path / "l.db", "--delta", "1e-9", "--out", tmp_path / "out", "--dry-run"]
+    for asked, told in (([0.02, "mst"], True), ([0.02, "independent"], False), ([1, "mst"], False)):
+        epsilon, generator = map(str, asked)
+        assert told == ("told of by itself only" in "".join(run(capsys, *words, "--epsilon", epsilon, "--generator", generator)["notes"]))
+    said: list[str] = []
+
+    def stop_at_the_charge(step: str) -> None:
+        said.append(step)
+        if step == "charge":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dpsynth.release(table, Schema.load(path), ledger=ledger, epsilon=0.02, delta=1e-9, out=tmp_path / "out", progress=stop_at_the_charge)
+    assert "told of by itself only" in said[0] and said[1:] == ["charge"] and ledger.spent == Cost()
 
 
 def test_survey_schema_is_the_packages_own(survey: tuple[pd.DataFrame, Schema]) -> None:
