@@ -6,8 +6,7 @@
     noised scores   each choice is the largest of all scores with Gaussian noise, in place of the exponential mechanism, at equal cost
     prior choices   an earlier release on as many other rows, free now, says which marginals to measure first: no choices are paid for them
     prior model     it says what these marginals are, too: the model starts from them and buys what differs
-    two a round     two marginals are chosen and measured before the model is fitted again, each at the price of a round's one
-    four a round    the same with four
+    two a round     two marginals of different columns are chosen and measured before the model is fitted again, each at the price of one
 
 The rows are half of a table's, so that there are other ones for the earlier release. Not part of the product: a trial of what it leaves out.
 """
@@ -19,7 +18,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean, stdev
@@ -133,11 +131,8 @@ def _clique(bench: Bench, attributes: Sequence[Attribute]) -> Clique:
     return bench.views.domain.ascending(map(nearest, attributes))
 
 
-@dataclass(frozen=True)
-class _Several(AIM):
-    """AIM that fits its model once for several marginals, and anneals where one of them taught it nothing."""
-
-    at_once: int = 2
+class _Two(AIM):
+    """AIM that fits its model once for two marginals, and anneals where neither taught it anything."""
 
     def _measure(self, table: PrivateTable, attributes: tuple[Attribute, ...]) -> Fitted:
         budget, size = table.left.amount, cells_of(self.max_model_size)
@@ -147,17 +142,16 @@ class _Several(AIM):
         measuring, choosing = MEASURING * budget / rounds, (1 - MEASURING) * budget / rounds
         last = not bench.affords_structure
         while not last:
-            if bench.left < (self.at_once + 1) * (measuring + choosing):
-                share = bench.left / self.at_once
-                measuring, choosing, last = MEASURING * share, (1 - MEASURING) * share, True
-            used = 1 - (bench.left - self.at_once * (measuring + choosing)) / budget
+            if bench.left < 3 * (measuring + choosing):
+                measuring, choosing, last = MEASURING * bench.left / 2, (1 - MEASURING) * bench.left / 2, True
+            used = 1 - (bench.left - 2 * (measuring + choosing)) / budget
             if not self._learnt(bench, bench.within(weights, used * size), choosing, measuring):
                 measuring, choosing = ANNEALING * measuring, ANNEALING * choosing
         return bench.finish()
 
     def _learnt(self, bench: Bench, weights: dict[Clique, int], choosing: float, measuring: float) -> bool:
         before: dict[Clique, Floats] = {}
-        for _ in range(self.at_once):
+        for _ in range(2):
             # What holds a chosen one's columns, at whatever resolution, or is held by them, may be right once that is measured.
             told = [_columns(bench, r) for r in before]
             others = {r: w for r, w in weights.items() if not any(_columns(bench, r) <= t or t <= _columns(bench, r) for t in told)}
@@ -167,8 +161,7 @@ class _Several(AIM):
         answers = [bench.measure(clique, measuring) for clique in before]
         bench.refit()
         moved = [float(np.abs(bench.model.project(r) - b).sum()) for r, b in before.items()]
-        noise = [LEARNT * MEAN_NOISE * a.sigma * a.values.size for a in answers]
-        return len(before) == self.at_once and all(m > n for m, n in zip(moved, noise, strict=True))
+        return any(m > LEARNT * MEAN_NOISE * a.sigma * a.values.size for m, a in zip(moved, answers, strict=True))
 
 
 def _columns(bench: Bench, clique: Clique) -> frozenset[str]:
@@ -176,11 +169,7 @@ def _columns(bench: Bench, clique: Clique) -> frozenset[str]:
 
 
 def two_a_round(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
-    return _Several(epsilon, DELTA).fit(rows, schema)
-
-
-def four_a_round(rows: pd.DataFrame, earlier: Model, schema: Schema, epsilon: float) -> Model:
-    return _Several(epsilon, DELTA, at_once=4).fit(rows, schema)
+    return _Two(epsilon, DELTA).fit(rows, schema)
 
 
 WAYS: dict[str, Fit] = {
@@ -189,7 +178,6 @@ WAYS: dict[str, Fit] = {
     "prior choices": prior_choices,
     "prior model": prior_model,
     "two a round": two_a_round,
-    "four a round": four_a_round,
 }
 
 
