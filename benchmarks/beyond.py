@@ -6,7 +6,7 @@
     noised scores   each choice is the largest of all scores with Gaussian noise, in place of the exponential mechanism, at equal cost
     prior choices   an earlier release on as many other rows, free now, says which marginals to measure first: no choices are paid for them
     prior model     it says what these marginals are, too: the model starts from them and buys what differs
-    two a round     two marginals of different columns are chosen and measured before the model is fitted again, each at the price of one
+    two a round     two marginals, neither within the other's columns, are chosen and measured before each fit, at the price of two
 
 The rows are half of a table's, so that there are other ones for the earlier release. Not part of the product: a trial of what it leaves out.
 """
@@ -142,7 +142,7 @@ class _Two(AIM):
         measuring, choosing = MEASURING * budget / rounds, (1 - MEASURING) * budget / rounds
         last = not bench.affords_structure
         while not last:
-            if bench.left < 3 * (measuring + choosing):
+            if bench.left < 4 * (measuring + choosing):
                 measuring, choosing, last = MEASURING * bench.left / 2, (1 - MEASURING) * bench.left / 2, True
             used = 1 - (bench.left - 2 * (measuring + choosing)) / budget
             if not self._learnt(bench, bench.within(weights, used * size), choosing, measuring):
@@ -159,6 +159,7 @@ class _Two(AIM):
             if chosen is not None:
                 before[chosen] = bench.model.project(chosen)
         answers = [bench.measure(clique, measuring) for clique in before]
+        bench._touched = frozenset().union(*before)
         bench.refit()
         moved = [float(np.abs(bench.model.project(r) - b).sum()) for r, b in before.items()]
         return any(m > LEARNT * MEAN_NOISE * a.sigma * a.values.size for m, a in zip(moved, answers, strict=True))

@@ -70,11 +70,11 @@ def audit_generator(
 
 
 def _trials(kind: type[Generator], runs: int, cases: Sequence[WorstCase]) -> Iterator[tuple[WorstCase, Mapping[str, Any], int]]:
-    """Each worst case with the usual options, the first of them with each of the others too, and how often each is run."""
+    """Each worst case with the usual options and with each of the others, and how often each is run."""
     for case in cases:
         yield case, {}, runs // case.one_in
-    for options in kind.audited:
-        yield cases[0], options, runs // cases[0].one_in // SET_ONE_IN
+        for options in kind.audited:
+            yield case, options, runs // case.one_in // SET_ONE_IN
 
 
 def _runs(generator: Generator, frame: pd.DataFrame, case: WorstCase, runs: int) -> tuple[dict[str, Floats], float]:

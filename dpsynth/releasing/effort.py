@@ -1,8 +1,8 @@
 """What a release takes: seconds of CPU on one core, and memory. Counted from what the code does, times a few constants.
 
 The constants were measured by `benchmarks/plan.py` on a machine of 2026 whose two cores were shared; by the clock a busy or slower
-machine takes longer, and several cores less. Times of a fit are .5 to 2 of the predicted, where two are given of the nearer one, on the
-tables that constants were fitted to and on those that were held out.
+machine takes longer, and several cores less. How far times are from the predicted ones, where two are given from the nearer one, on the tables
+that constants were fitted to and on those that were held out: docs/benchmarks.md.
 
 How many marginals a fit buys depends on what columns have to do with each other, which no schema tells. So there are two times: the
 usual one, of tables like those of `benchmarks/plan.py`, and the least, of columns that have nothing to do with each other and are spread

@@ -180,8 +180,8 @@ def _memory_faults(plan: Prediction) -> Iterator[Fault]:
 def _notes(order: Order, plan: Prediction | None) -> Iterator[str]:
     if plan is not None and not plan.structure and len(order.schema.synthesised) > 1 and order.generator != "independent":
         yield (
-            f"note: by the plan, epsilon {order.epsilon:g} is too little for {order.generator} to tell how columns go together: "
-            "each is told of by itself only"
+            f"note: by the plan, epsilon {order.epsilon:g} is probably too little for {order.generator} to tell how columns go together: "
+            "each is then told of by itself only"
         )
 
 

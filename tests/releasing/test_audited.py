@@ -33,7 +33,7 @@ from dpsynth.releasing.worst_case import ONE_ROW, THREE_ROWS, WORST_CASES, Worst
 from dpsynth.schema import Column
 from dpsynth.synthesizers import MST, Independent
 from dpsynth.synthesizers.bench import Bench
-from dpsynth.synthesizers.registry import GENERATORS
+from dpsynth.synthesizers.registry import DEEP, GENERATORS, generator_named
 
 Patch = pytest.MonkeyPatch
 
@@ -48,6 +48,16 @@ def test_sound_code_is_not_accused_and_uses_all_it_is_charged(kind: type[MST]) -
     found = audit_generator(kind, 40)
     assert not found.violated, found.words
     assert 0.998 * found.mu_charged < found.mu_stated < found.mu_charged
+
+
+@pytest.mark.parametrize("name", [*GENERATORS, *DEEP])
+def test_options_that_an_audit_sets_are_a_releases_own_and_charge_the_same(name: str) -> None:
+    """Training is audited by its own script (`audited_training.py`), which sets none."""
+    kind = generator_named(name)
+    usual = kind(1.0, 1e-2).request(ONE_ROW.schema)
+    assert not (kind.trains and kind.audited)
+    for options in kind.audited:
+        assert set(options) <= set(kind.options) and kind(1.0, 1e-2, **options).request(ONE_ROW.schema) == usual
 
 
 @pytest.mark.parametrize("case", WORST_CASES, ids=lambda case: case.name)
@@ -72,6 +82,7 @@ def no_noise_on_triples(patch: Patch) -> None:
     """Which no run with pairs as the workload asks for."""
     full = SystemNoise.add_discrete_gaussian
     patch.setattr(SystemNoise, "add_discrete_gaussian", lambda self, counts, sigma: counts if counts.ndim == 3 else full(self, counts, sigma))
+    patch.setattr(audited, "SET_ONE_IN", 1)
 
 
 def noise_for_one_row_of_three(patch: Patch) -> None:
@@ -144,9 +155,9 @@ BUGS: dict[str, tuple[Callable[[Patch], None], str, int, WorstCase, str]] = {
     "every category named": (every_category_named, "independent", 60, ONE_ROW, "category named"),
     "bounds from the rows": (bounds_from_the_rows, "independent", 60, ONE_ROW, "upper bound"),
     "bins from the rows": (bins_from_the_rows, "independent", 60, ONE_ROW, "highest cut"),
-    "structure without noise in MST": (structure_without_noise, "mst", 60, ONE_ROW, "pair"),
-    "structure without noise in AIM": (structure_without_noise, "aim", 60, ONE_ROW, "pair"),
-    "structure without noise in PrivBayes": (structure_without_noise, "privbayes", 60, ONE_ROW, "pair"),
+    "structure without noise in MST": (structure_without_noise, "mst", 60, ONE_ROW, "pair "),
+    "structure without noise in AIM": (structure_without_noise, "aim", 60, ONE_ROW, "pair "),
+    "structure without noise in PrivBayes": (structure_without_noise, "privbayes", 60, ONE_ROW, "pair "),
 }
 
 

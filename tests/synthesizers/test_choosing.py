@@ -13,6 +13,7 @@ from kernel_samples import listed, schema_of
 
 from dpsynth import PrivBayes
 from dpsynth.privacy import GDP, ZCDP, PrivateTable
+from dpsynth.privacy.noise import SystemNoise
 from dpsynth.synthesizers.model import Model
 from dpsynth.synthesizers.registry import GENERATORS
 from dpsynth.testing import SeededNoise, seeded_table
@@ -151,6 +152,18 @@ def test_tiny_tables_end_in_sane_rows(name: str, rows: int, epsilon: float) -> N
     assert all(set(made[c].dropna()) <= {"x", "y", "z"} for c in COLUMNS)
     assert model.total >= 1
     assert epsilon < 1 or rows < 50 or made.notna().to_numpy().mean() > 0.9  # nothing is missing in the table
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("told", [0, -7])
+def test_cells_that_are_all_zero_or_below_after_noise_end_in_sane_rows(name: str, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was told, so a code is as likely as any other, missing (one of four) among them."""
+    monkeypatch.setattr(SystemNoise, "add_discrete_gaussian", lambda self, counts, sigma: np.full_like(counts, told))
+    model = KINDS[name](1.0, 1e-9).fit(chained(50), SCHEMA)
+    made = model.sample(400)
+    assert len(made) == 400 and len(model.sample()) >= 1
+    for c in COLUMNS:
+        assert set(made[c].dropna()) == {"x", "y", "z"} and 0.1 < made[c].isna().mean() < 0.4
 
 
 @pytest.mark.parametrize("name", ["mst", "aim", "mwem"])
