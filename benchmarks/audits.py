@@ -3,7 +3,7 @@
     python -m benchmarks.audits            # run, and write dpsynth/resources/audits.json
     python -m benchmarks.audits --check    # run, and fail unless the findings carried are of this very code
 
-One to three minutes of one core a generator. What it looks at, and what it would see: docs/audits.md.
+One to six minutes of one core a generator. What it looks at, and what it would see: docs/audits.md.
 """
 
 from __future__ import annotations
