@@ -47,7 +47,7 @@ def attack(words: Namespace) -> Reply:
     from attacks.policy import Policy
     from attacks.suite import evaluate
     from dpsynth.releasing.gate import roc_curves
-    from dpsynth.releasing.statement import EXIT_CODES, hashes_of, seed_of
+    from dpsynth.releasing.statement import EXIT_CODES, claim_outcome, hashes_of, seed_of
 
     schema, files = _inputs(words)
     tables = _tables(files, schema)
@@ -71,7 +71,7 @@ def attack(words: Namespace) -> Reply:
     document = report.document() | {"roc": roc_curves(report)}
     document["policy"]["publishes"] = policy.publishes
     if claim:
-        document["claim"]["outcome"] = claim_outcome(document["tests"], policy)
+        document["claim"]["outcome"] = claim_outcome(document, policy)
     if out is not None:
         _write(out, document, policy, words.subgroup, inputs)
     return Reply(_lines(document, out), document | ({"out": str(out)} if out else {}), EXIT_CODES[document["verdict"]])
@@ -141,15 +141,6 @@ def _claim(words: Namespace) -> Any:
     if words.claim_epsilon is None and words.claim_delta is None:
         return None
     return Claim(number(words.claim_epsilon), number(words.claim_delta) if words.claim_delta is not None else 0.0)  # type: ignore[arg-type]
-
-
-def claim_outcome(tests: dict[str, Any], policy: Policy) -> str:
-    """What became of the maker's claim. A split that is biased by itself refutes nobody."""
-    p, blind = tests["claim_p"], tests["blind_p"]
-    if p is None:
-        return "not tested"
-    biased = blind is not None and blind < policy.blind_alpha
-    return "refuted" if p < policy.claim_alpha and not biased else "not refuted"
 
 
 def _write(out: Path, document: dict[str, Any], policy: Policy, subgroups: list[str], inputs: dict[str, str]) -> None:

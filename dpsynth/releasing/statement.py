@@ -142,6 +142,20 @@ def audit_folder(document: Mapping[str, Any], policy: Policy, subgroups: Sequenc
     return files | {"statement.json": statement, "statement.sig": signatures_to_bytes((Signature.make(statement, key, "auditor"),))}
 
 
+def claim_outcome(document: Mapping[str, Any], policy: Policy) -> str:
+    """What became of the maker's claim, by the verdict's own rule: refuted if the guesses about members are among its reasons.
+
+    Where the split is biased, or the reference knows the controls, they are no proof of anything, and refute nobody.
+    """
+    from attacks.verdict import replay
+
+    tests = document["tests"]
+    if tests["claim_p"] is None:
+        return "not tested"
+    silent = {**document, "tests": tests | {"claim_p": 1.0}}
+    return "not refuted" if replay(document, policy).reasons == replay(silent, policy).reasons else "refuted"
+
+
 def is_audit(path: Path) -> bool:
     """Whether a statement, and so no bundle of a release, is to be verified."""
     return (path / "statement.json").is_file()
@@ -206,7 +220,7 @@ def _verdict_faults(files: Mapping[str, bytes], statement: Statement) -> Iterato
 
     try:
         document, policy = json.loads(files["attacks.json"]), Policy.from_text(files["policy.toml"].decode(), "policy.toml")
-        outcome, claim = replay(document, policy).outcome, document["claim"]
+        outcome, claim = replay(document, policy).outcome, document["claim"] and document["claim"] | {"outcome": claim_outcome(document, policy)}
     except (BadInput, ValueError, KeyError, TypeError, RecursionError) as error:
         yield f"attacks.json and policy.toml give no verdict ({str(error).splitlines()[0]}); {ASK}"
         return

@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 
 from attacks import Policy, replay
+from attacks.verdict import KNOWN_CONTROLS
 from dpsynth.cli import main
-from dpsynth.cli.auditing import claim_outcome
 from dpsynth.releasing.certificate import Signature, signatures_from_bytes, signatures_to_bytes
 from dpsynth.releasing.key import KeyStore
-from dpsynth.releasing.statement import Statement, audit_folder, seed_of
+from dpsynth.releasing.statement import Statement, audit_folder, claim_outcome, seed_of
 from dpsynth.tables import FileTable
 
 ROWS = 200
@@ -178,21 +178,6 @@ def test_a_table_that_changes_while_it_is_read_is_refused(desk: Desk, capsys: py
     assert found["exit"] == 2 and found["error"].count("changed while it was read") == 4
 
 
-@pytest.mark.parametrize(
-    ("p", "blind", "outcome"),
-    [
-        (1e-4, 0.5, "refuted"),
-        (1e-4, None, "refuted"),
-        (1e-4, 1e-4, "not refuted"),
-        (0.5, 0.5, "not refuted"),
-        (None, 0.5, "not tested"),
-        (None, 1e-4, "not tested"),
-    ],
-)
-def test_a_claim_is_refuted_by_a_refutation_only(p: float | None, blind: float | None, outcome: str) -> None:
-    assert claim_outcome({"claim_p": p, "blind_p": blind}, Policy.load("partner-contract")) == outcome
-
-
 @dataclass(frozen=True)
 class Audit:
     """An audit as the auditor's folder holds it, and his public key, which the partner trusts."""
@@ -209,9 +194,13 @@ class Audit:
     def statement(self) -> Statement:
         return Statement.from_bytes((self.folder / "statement.json").read_bytes())
 
-    def signed_anew(self, folder: Path, **changes: Any) -> Path:
-        """A copy whose statement says something else, under the auditor's own good signature."""
+    def signed_anew(self, folder: Path, found: dict[str, Any] | None = None, **changes: Any) -> Path:
+        """A copy whose statement says something else, and attacks.json `found` if that is given, under the auditor's own good signature."""
         shutil.copytree(self.folder, folder)
+        if found is not None:
+            (folder / "attacks.json").write_text(json.dumps(found))
+            hashed = hashlib.sha256((folder / "attacks.json").read_bytes()).hexdigest()
+            changes |= {"files_sha256": self.statement().files_sha256 | {"attacks.json": hashed}}
         content = replace(self.statement(), **changes).to_bytes()
         private = KeyStore(self.key.parent).own()
         assert private is not None
@@ -268,6 +257,27 @@ class TestStatement:
         pages = [(folder / "report.html").read_text() for folder in (audit.desk.folder / "again" / "audit", audit.folder)]
         assert ["nothing is published" in page for page in pages] == [True, False]
         assert "claim (epsilon 20): not refuted" in audit.said
+
+    @pytest.mark.parametrize(
+        ("found", "outcome"),
+        [
+            ({"claim_p": 1e-4}, "refuted"),
+            ({"claim_p": 1e-4, "blind_p": None}, "refuted"),
+            ({"claim_p": 1e-4, "blind_p": 1e-4}, "not refuted"),
+            ({"claim_p": 1e-4, "overlap": [KNOWN_CONTROLS]}, "not refuted"),
+            ({"claim_p": 1e-4, "overlap": ["units of train are in the control table as well"]}, "refuted"),
+            ({"claim_p": 0.5}, "not refuted"),
+            ({"claim_p": None}, "not tested"),
+            ({"claim_p": None, "blind_p": 1e-4}, "not tested"),
+        ],
+    )
+    def test_a_claim_is_refuted_by_what_the_verdict_takes_for_a_proof_only(self, found: dict[str, Any], outcome: str, audit: Audit) -> None:
+        document = json.loads((audit.folder / "attacks.json").read_text())
+        document["tests"] |= {"blind_p": 0.5, "overlap": []} | found
+        policy = Policy.load("partner-contract")
+        assert claim_outcome(document, policy) == outcome
+        by_guesses = [r for r in replay(document, policy).reasons if "membership guesses" in r.words]
+        assert len(by_guesses) == (outcome == "refuted")
 
     def test_the_seed_is_of_the_tables_and_of_nothing_else(self, audit: Audit) -> None:
         inputs = audit.statement().inputs_sha256
@@ -331,6 +341,14 @@ class TestVerify:
     ) -> None:
         found = audit.verified(capsys, folder=audit.signed_anew(tmp_path / "copy", **changes))
         assert found["exit"] == 6 and check in {c["name"] for c in found["checks"] if c["status"] == "failed"}
+
+    @pytest.mark.parametrize("outcome", ["not refuted", "refuted"])
+    def test_a_claim_is_what_its_own_figures_make_of_it(self, outcome: str, audit: Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Though the statement and attacks.json agree on it."""
+        found = json.loads((audit.folder / "attacks.json").read_text())
+        found["claim"]["outcome"] = outcome
+        verified = audit.verified(capsys, folder=audit.signed_anew(tmp_path / "copy", found, claim=found["claim"]))
+        assert {c["name"] for c in verified["checks"] if c["status"] == "failed"} == (set() if outcome == "not refuted" else {"verdict"})
 
     def test_what_the_partner_asks_for(self, audit: Audit, capsys: pytest.CaptureFixture[str]) -> None:
         assert audit.verified(capsys, "--policy", "partner-contract")["exit"] == 3
