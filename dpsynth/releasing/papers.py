@@ -27,7 +27,7 @@ from dpsynth.releasing.certificate import (
 )
 from dpsynth.releasing.nearness import KIND, Nearness
 from dpsynth.releasing.order import together
-from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.releasing.report import AuditorFacts, CustodianFacts, PublicFacts, auditor_report, custodian_report, public_report
 from dpsynth.releasing.rows import dictionary_of
 from dpsynth.schema import PrivacyUnit, Schema
 from dpsynth.utility.fidelity import Shares, encode, row_weights, shares, total_variation
@@ -243,15 +243,17 @@ def compare(
     return ones, sorted(twos, key=lambda pair: -pair["tv"])
 
 
-def audit_page(document: Mapping[str, Any]) -> str:
-    """The auditor's page: the attacks on somebody's table, without a release of ours around it."""
-    return custodian_report(
-        CustodianFacts(
-            release="audit",
+def audit_page(document: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """The auditor's page: the attacks on somebody's table, without a release of ours around it; `inputs` are the hashes of what was read."""
+    return auditor_report(
+        AuditorFacts(
             verdict=document["verdict"],
             reasons=document["reasons"],
             attacks=document["attacks"],
             roc=document.get("roc", []),
             next_steps=[r["next"] for r in document["reasons"]] + ([] if document["policy"]["publishes"] else [KEPT]),
+            policy=document["policy"],
+            claim=document["claim"],
+            inputs=inputs,
         )
     )

@@ -1,7 +1,8 @@
-"""The two reports, each one self-contained HTML page: for the public, and for the custodian alone.
+"""The reports, each one self-contained HTML page: for the public, for the custodian alone, and an auditor's on somebody's table.
 
 The public page is a function of the certificate, the released schema, the synthetic rows and the noisy answers; nothing
-else comes in, so it is post-processing. The custodian's page shows true comparisons and must stay where it is.
+else comes in, so it is post-processing. The custodian's page shows true comparisons and must stay where it is. The auditor's has the
+attacks' figures, which are of people: it is for who may see those.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ MOST_BARS = 12
 MOST_BINS = 24
 MISSING = "(missing)"
 VERDICTS = {
-    "PASS": ("PASS", "None of the attacks found more than the policy allows."),
-    "FAIL": ("FAIL: blocked", "An attack found more than the policy allows. Nothing was published."),
-    "INCONCLUSIVE": ("INCONCLUSIVE: blocked", "The evidence is not enough to decide. Nothing was published."),
+    "PASS": "None of the attacks found more than the policy allows.",
+    "FAIL": "An attack found more than the policy allows.",
+    "INCONCLUSIVE": "The evidence is not enough to decide.",
 }
 
 
@@ -49,19 +50,40 @@ class PublicFacts:
 
 
 @dataclass(frozen=True)
-class CustodianFacts:
-    """What the custodian's page shows; the shapes are those of `attacks.json`."""
+class Found:
+    """What the attacks found, and what to do next; the shapes are those of `attacks.json`."""
 
-    release: str
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
     reasons: Sequence[Mapping[str, Any]]
     attacks: Sequence[Mapping[str, Any]]
+    roc: Sequence[Mapping[str, Any]] = ()
+    next_steps: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustodianFacts(Found):
+    """What the custodian's page shows beside: of a release of his own."""
+
+    release: str
     comparisons: Sequence[Mapping[str, Any]] = ()
     pairs: Sequence[Mapping[str, Any]] = ()
-    roc: Sequence[Mapping[str, Any]] = ()
     ledger: Sequence[str] = ()
     attempts: int = 1
-    next_steps: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditorFacts(Found):
+    """What the auditor's page shows beside: of a table that may be anybody's.
+
+    Attributes:
+        policy: its name, version and hash.
+        claim: the maker's (epsilon, delta) and what became of it; None where nothing is claimed.
+        inputs: SHA-256 of each file that was read, by its role.
+    """
+
+    policy: Mapping[str, Any]
+    claim: Mapping[str, Any] | None
+    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -104,18 +126,31 @@ def _columns_alone(facts: PublicFacts) -> bool:
 def custodian_report(facts: CustodianFacts) -> str:
     """The page for the custodian: never to be sent."""
     worst = sorted(facts.pairs, key=lambda p: (-float(p["tv"]), [str(c) for c in p["columns"]]))
+    passed = facts.verdict == "PASS"
     return _page(
         "report_custodian.html",
-        facts=facts,
-        headline=VERDICTS[facts.verdict],
-        attacks=[(a, *_outcome(a)) for a in facts.attacks],
-        steps=[step for step in dict.fromkeys(facts.next_steps) if step not in {r["next"] for r in facts.reasons}],
-        intervals=_intervals_chart(facts.attacks),
-        roc=charts.roc([charts.Curve(str(r["attack"]), r["fpr"], r["tpr"]) for r in facts.roc], "roc") if facts.roc else "",
+        **_found(facts),
+        headline=(facts.verdict if passed else f"{facts.verdict}: blocked", VERDICTS[facts.verdict] + ("" if passed else " Nothing was published.")),
         panels=[_comparison_panel(c, f"c{i}") for i, c in enumerate(facts.comparisons)],
         pairs=worst[:20],
         more_pairs=max(0, len(worst) - 20),
     )
+
+
+def auditor_report(facts: AuditorFacts) -> str:
+    """The page beside an auditor's statement: for who may see figures of the people in the tables."""
+    return _page("report_auditor.html", **_found(facts), headline=(facts.verdict, VERDICTS[facts.verdict]))
+
+
+def _found(facts: Found) -> dict[str, Any]:
+    """What `report_attacks.html` shows."""
+    return {
+        "facts": facts,
+        "attacks": [(a, *_outcome(a)) for a in facts.attacks],
+        "steps": [step for step in dict.fromkeys(facts.next_steps) if step not in {r["next"] for r in facts.reasons}],
+        "intervals": _intervals_chart(facts.attacks),
+        "roc": charts.roc([charts.Curve(str(r["attack"]), r["fpr"], r["tpr"]) for r in facts.roc], "roc") if facts.roc else "",
+    }
 
 
 def _page(template: str, **values: Any) -> str:

@@ -125,7 +125,7 @@ def audit_folder(document: Mapping[str, Any], policy: Policy, subgroups: Sequenc
     files = {
         "attacks.json": json.dumps(document, indent=1).encode(),
         "policy.toml": policy.text.encode(),
-        "report.html": audit_page(document).encode(),
+        "report.html": audit_page(document, inputs).encode(),
     }
     statement = Statement(
         at=datetime.now(UTC).isoformat(timespec="seconds"),

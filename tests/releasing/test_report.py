@@ -12,7 +12,7 @@ from release_samples import ACCURACY, certificate, released_schema, rows
 
 from dpsynth.releasing import charts
 from dpsynth.releasing.certificate import MEANING, Event
-from dpsynth.releasing.report import CustodianFacts, PublicFacts, custodian_report, public_report
+from dpsynth.releasing.report import AuditorFacts, CustodianFacts, PublicFacts, auditor_report, custodian_report, public_report
 from dpsynth.schema import Schema
 
 HOSTILE = "<script>alert('x')</script>&\"$a^b$\n]]>"
@@ -56,6 +56,21 @@ def custodian(**changes: Any) -> CustodianFacts:
     return replace(facts, **changes)
 
 
+def auditor(**changes: Any) -> AuditorFacts:
+    ours = custodian()
+    facts = AuditorFacts(
+        verdict=ours.verdict,
+        reasons=ours.reasons,
+        attacks=ours.attacks,
+        roc=ours.roc,
+        next_steps=ours.next_steps,
+        policy={"name": "partner-contract", "version": "2", "hash": "ab" * 32},
+        claim={"epsilon": 1.0, "delta": 1e-9, "outcome": "refuted"},
+        inputs={"train": "12" * 32, "synthetic": "34" * 32},
+    )
+    return replace(facts, **changes)
+
+
 class Page(HTMLParser):
     """Tags of a page; complains if they do not nest."""
 
@@ -78,7 +93,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-PAGES = {"public": lambda: public_report(public()), "custodian": lambda: custodian_report(custodian())}
+PAGES = {"public": lambda: public_report(public()), "custodian": lambda: custodian_report(custodian()), "auditor": lambda: auditor_report(auditor())}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -204,6 +219,10 @@ def test_hostile_names_are_escaped() -> None:
     )
     html = custodian_report(facts)
     assert "<script" not in html and Page(html).open == []
+    named = dict.fromkeys(("name", "version", "hash"), HOSTILE)
+    attacked = {name: getattr(facts, name) for name in ("reasons", "attacks", "roc", "next_steps")}
+    html = auditor_report(auditor(**attacked, policy=named, inputs={HOSTILE: HOSTILE}, claim={"epsilon": 1.0, "delta": 0.0, "outcome": HOSTILE}))
+    assert "<script" not in html and Page(html).open == []
 
 
 @pytest.mark.parametrize(
@@ -218,8 +237,21 @@ def test_custodian_page_opens_with_the_verdict(verdict: Any, words: str) -> None
     assert "tolerance_exceeded" in html and "spend less" in html
 
 
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ({"epsilon": 1.0, "delta": 1e-9, "outcome": "not refuted"}, "claims epsilon 1 and delta 1e-09: <strong>not refuted</strong>"),
+        (None, "No differential privacy was claimed"),
+    ],
+)
+def test_auditor_page_says_what_was_judged_and_speaks_of_no_release(claim: Any, words: str) -> None:
+    html = auditor_report(auditor(claim=claim))
+    assert words in html and all(said in html for said in ("12" * 32, "34" * 32, "partner-contract", "tolerance_exceeded", "lower epsilon"))
+    assert not any(said in html for said in ("DO NOT SEND", "zip", "edger", "attempt", "ublished"))
+
+
 def test_custodian_page_without_evidence() -> None:
-    html = custodian_report(CustodianFacts("R", "INCONCLUSIVE", [], []))
+    html = custodian_report(CustodianFacts("INCONCLUSIVE", [], [], release="R"))
     assert Page(html).open == [] and "DO NOT SEND" in html and "<svg" not in html
 
 
