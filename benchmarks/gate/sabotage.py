@@ -16,7 +16,7 @@ from benchmarks.gate.tables import Sample
 from dpsynth.schema.column import Column
 from dpsynth.schema.schema import PrivacyUnit
 
-FEW = 20
+FEW, MILLION = 20, 1_000_000
 KIN = 1 / 3
 ODD = ("a b", "`c`", "d'e", 'f"g', "h&i", "j==1", "k\\l", "m|n", "ö", "0", "class", "p.q", "@r", "{s}", "t;u", "v%", "w,x")
 
@@ -118,6 +118,13 @@ def diluted(sample: Sample, rng: np.random.Generator) -> Case:
     return _copied(sample, pd.concat([*junk, sample.train[sample.columns]]))
 
 
+def million(sample: Sample, rng: np.random.Generator) -> Case:
+    """The same among as many as make a million, each cell a stranger's."""
+    junk = MILLION - len(sample.train)
+    drawn = {c: sample.fresh[c].to_numpy()[rng.integers(len(sample.fresh), size=junk)] for c in sample.columns}
+    return _copied(sample, pd.concat([pd.DataFrame(drawn), sample.train[sample.columns]]))
+
+
 def no_control(sample: Sample, rng: np.random.Generator) -> Case:
     return replace(fresh(sample, rng), control=None)
 
@@ -156,6 +163,6 @@ SABOTAGES: dict[str, Callable[[Sample, np.random.Generator], Case]] = {
     for make in (
         *(blanked, half_blanked, odd_names, dates, mixed_types, constant_columns, few_rows, few_rows_fresh),
         *(half_in_control, all_in_control, copies_in_control, relatives, households),
-        *(diluted, no_control, missing_column, extra_column, capitals),
+        *(diluted, million, no_control, missing_column, extra_column, capitals),
     )
 }

@@ -100,6 +100,20 @@ def test_every_synthetic_row_has_one_vote_and_equal_targets_share_it() -> None:
     assert all(votes[i] == votes[k] for i in range(len(votes)) for k in range(len(votes)) if known[i] == known[k])
 
 
+def test_where_two_people_are_as_close_a_vote_falls_by_lot_and_not_by_side() -> None:
+    """Strangers' rows, in a table so coarse that most have several people equally near: half of the votes for either side."""
+    rng = np.random.default_rng(12)
+
+    def strangers() -> Table:
+        return Table(np.empty((150, 0)), rng.integers(0, 6, (150, 4)).astype(np.int32))
+
+    shares = []
+    for _ in range(20):
+        members, controls, synthetic = strangers(), strangers(), strangers()
+        shares.append(nearest.dcr_share(Evidence(members, controls, members, synthetic, members, tuple("abcd")), RNG).members.mean())
+    assert abs(np.mean(shares) - 0.5) < 0.06
+
+
 def test_two_synthetic_rows_that_equal_the_target_are_no_evidence_for_the_ratio() -> None:
     e = evidence(np.random.default_rng(4), spread=9)
     slow = np.sort(all_apart(e, e.pool, e.synthetic), axis=1)

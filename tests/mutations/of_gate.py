@@ -341,6 +341,13 @@ EYES = (
         (f"{CLOSE}::test_few_rare_rows_are_not_applicable",),
     ),
     Mutation(
+        "whoever comes first gets the votes that several could have",
+        "attacks/distances.py",
+        "lot = np.random.default_rng(0).permutation(len(rows))",
+        "lot = np.arange(len(rows))",
+        (f"{CLOSE}::test_where_two_people_are_as_close_a_vote_falls_by_lot_and_not_by_side",),
+    ),
+    Mutation(
         "two equal rows at no distance are a sign",
         "attacks/nearest.py",
         "out=np.ones_like(closest)",
