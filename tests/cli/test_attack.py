@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KernelDensity
 
 from attacks import Policy, replay
 from attacks.verdict import KNOWN_CONTROLS
@@ -135,6 +136,19 @@ def test_what_can_not_be_compared_is_bad_input(change: str, desk: Desk, capsys: 
     found = document_of(capsys, words)
     assert found["exit"] == 2 and "synthetic.csv" in found["error"] and train[3] not in found["error"]
     assert change != "a row with more" or "row 3" in found["error"]
+
+
+@pytest.mark.parametrize(("bandwidth", "codes"), [(1e-6, {3}), (0.5, {0, 4})])
+def test_a_table_that_another_tool_made(bandwidth: float, codes: set[int], desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """scikit-learn's kernel density, which writes its numbers in full: a kernel so narrow that it copies people, and a wide one."""
+    train, words = desk.frames["train"], desk.write()
+    numbers = train[["x", "y"]].astype(float) / [1, 30]
+    matrix = np.column_stack([numbers, pd.get_dummies(train["class"]).astype(float)])
+    made = KernelDensity(bandwidth=bandwidth).fit(matrix).sample(ROWS, random_state=1)
+    labels = np.array(list("abc"))[made[:, 2:].argmax(axis=1)]
+    pd.DataFrame({"class": labels, "x": made[:, 0], "y": np.rint(made[:, 1] * 30)}).to_csv(desk.folder / "synthetic.csv", index=False)
+    found = document_of(capsys, words)
+    assert found["exit"] in codes and not [a["name"] for a in found["attacks"] if a["status"] == "error"]
 
 
 @pytest.mark.parametrize("place", ["people.txt/audit", "people.txt/far/audit", ".", "n" * 300, "a\0b", "dangling"])
