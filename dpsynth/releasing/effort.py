@@ -55,7 +55,7 @@ OPEN = 0.7
 BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3, 0.3, 15, 4
 # Seconds of all refits of AIM for a strength of 1 and 15 columns of one code: rounds and cells grow with the strength, and its cliques
 # have about three columns. At most so long a round, the model being full.
-REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.1
+REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.2
 # Of generators that train: seconds to import torch and to solve for a plan; of a step, and of a step for each column.
 TRAIN_START = 3.0
 STEP, STEP_COLUMN = {"gan": 0.07, "vae": 0.03, "diffusion": 0.03}, {"gan": 5e-4, "vae": 4e-4, "diffusion": 1.4e-3}
