@@ -29,7 +29,7 @@ MOST_BINS = 24
 MISSING = "(missing)"
 VERDICTS = {
     "PASS": "None of the attacks found more than the policy allows.",
-    "FAIL": "An attack found more than the policy allows.",
+    "FAIL": "The table, or what is claimed of it, does not meet the policy.",
     "INCONCLUSIVE": "The evidence is not enough to decide.",
 }
 

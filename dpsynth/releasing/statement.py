@@ -68,7 +68,8 @@ class Statement:
             document = json.loads(content)
             statement = cls(**{name: value for name, value in document.items() if name != "format"})
             hashes = (statement.inputs_sha256, statement.files_sha256)
-            if statement.to_bytes() == content and all(isinstance(h, str) for of in hashes for h in of.values()):
+            whole = isinstance(statement.policy, dict) and all(isinstance(h, str) for of in hashes for h in of.values())
+            if whole and statement.to_bytes() == content:
                 return statement
         except (ValueError, TypeError, AttributeError, RecursionError):
             pass
@@ -220,14 +221,28 @@ def _verdict_faults(files: Mapping[str, bytes], statement: Statement) -> Iterato
 
     try:
         document, policy = json.loads(files["attacks.json"]), Policy.from_text(files["policy.toml"].decode(), "policy.toml")
-        outcome, claim = replay(document, policy).outcome, document["claim"] and document["claim"] | {"outcome": claim_outcome(document, policy)}
-    except (BadInput, ValueError, KeyError, TypeError, RecursionError) as error:
+        outcome, claim, tests = replay(document, policy).outcome, document["claim"], document["tests"]
+        became = None if claim is None else claim_outcome(document, policy)
+        said = (document["verdict"], None if claim is None else claim["outcome"])
+    except (BadInput, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         yield f"attacks.json and policy.toml give no verdict ({str(error).splitlines()[0]}); {ASK}"
         return
     if statement.policy != {"name": policy.name, "version": policy.version, "hash": policy.hash, "publishes": policy.publishes}:
         yield f"policy.toml is not the policy that the statement names; {ASK}"
-    if (statement.verdict, statement.claim) != (outcome, claim):
-        yield f"the statement says {statement.verdict}, but by its own figures it is {outcome}, or the claim is another; {ASK}"
+    if not all(_is_probability(tests[f"{name}_p"]) for name in ("exchangeability", "blind", "claim")):
+        yield f"attacks.json has a p-value that is none; {ASK}"
+    if (statement.verdict, statement.claim) != (said[0], claim):
+        yield f"the statement says something else than attacks.json; {ASK}"
+    if said[0] != outcome:
+        yield f"the verdict is said to be {said[0]}, but by its own figures it is {outcome}; {ASK}"
+    if said[1] != became:
+        made = statement.dpsynth_version
+        yield f"the claim is said to be {said[1]}, but by its own figures it is {became}; ask the auditor to judge anew (this was by dpsynth {made})"
+
+
+def _is_probability(value: object) -> bool:
+    """Or None: not obtained."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
 
 
 def _term_faults(statement: Statement, terms: Terms) -> Iterator[str]:

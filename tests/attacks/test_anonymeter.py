@@ -28,11 +28,13 @@ def strangers(rng: np.random.Generator) -> Whole:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, Whole]:
-    """Of the synthetic rows two in three are members', with one cell in five redrawn."""
+    """Of the synthetic rows half are members' and a quarter controls', with one cell in five redrawn."""
     rng = np.random.default_rng(4)
     members, controls, rows, other = (strangers(rng) for _ in range(4))
-    leaked = (np.arange(PEOPLE) < 2 * PEOPLE // 3)[:, None] & (rng.random(rows.shape) > 0.2)
-    return {"ori": members, "control": controls, "syn": np.where(leaked, members, rows), "reference": other}
+    place = np.arange(PEOPLE)[:, None]
+    theirs = np.where(place < PEOPLE // 2, members, controls)
+    leaked = (place < 3 * PEOPLE // 4) & (rng.random(rows.shape) > 0.2)
+    return {"ori": members, "control": controls, "syn": np.where(leaked, theirs, rows), "reference": other}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_as_many_are_linked(evidence: Evidence, frames: dict[str, pd.DataFrame])
     first, cut = [NAMES[i] for i in halves(len(NAMES))], (len(NAMES) + 1) // 2
     theirs = LinkabilityEvaluator(**frames, aux_cols=(first[:cut], first[cut:]), n_attacks=PEOPLE, n_neighbors=1).evaluate(n_jobs=1).results()
     ours = linkability(evidence, np.random.default_rng(0))
-    assert 0.4 * PEOPLE < ours.members.sum() < 0.7 * PEOPLE
+    assert ours.members.sum() > 0.3 * PEOPLE and ours.controls.sum() > 0.15 * PEOPLE
     assert abs(ours.members.sum() - theirs.n_success) <= TIES * PEOPLE
     assert abs(ours.controls.sum() - theirs.n_control) <= TIES * PEOPLE
 
@@ -60,6 +62,6 @@ def test_as_many_cells_are_inferred(secret: str, evidence: Evidence, frames: dic
     known = [name for name in NAMES if name != secret]
     theirs = InferenceEvaluator(**frames, aux_cols=known, secret=secret, regression=False, n_attacks=PEOPLE).evaluate(n_jobs=1).results()
     ours, column = inference(evidence, np.random.default_rng(0)), NAMES.index(secret)
-    assert 0.4 * PEOPLE < ours.members[:, column].sum() < 0.7 * PEOPLE
+    assert ours.members[:, column].sum() > 0.3 * PEOPLE and ours.controls[:, column].sum() > 0.15 * PEOPLE
     assert abs(ours.members[:, column].sum() - theirs.n_success) <= TIES * PEOPLE
     assert abs(ours.controls[:, column].sum() - theirs.n_control) <= TIES * PEOPLE

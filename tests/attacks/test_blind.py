@@ -38,6 +38,7 @@ def by_lot(rng: np.random.Generator) -> Evidence:
 
 
 def test_sides_by_lot_are_seldom_told_apart() -> None:
+    """Sees a level of several times what is asked: eight of sixty at .02. That halves count twice has a test of its own."""
     rng = np.random.default_rng(8)
     p = np.array([blind_p(by_lot(rng), rng) for _ in range(60)])
     for level in (0.02, 0.1, 0.3):
@@ -48,7 +49,8 @@ def test_sides_by_lot_are_seldom_told_apart() -> None:
 def test_a_half_has_the_p_value_of_shuffled_labels(values: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The brute-force twin, and by it: ties, as trees give them, take nothing from the normal approximation."""
     rng = np.random.default_rng(9)
-    scores = rng.normal(np.repeat([0.12, 0.0], 1_000), 1)
+    spread = stats.norm.ppf((np.arange(1_000) + 0.5) / 1_000)
+    scores = np.concatenate([spread + 0.101, spread])
     scores = {"all different": scores, "three": np.clip(np.rint(scores), -1, 1), "one of few people": (scores > 1.6) * 1.0}[values]
     members, controls = (Table(part[:, None], np.empty((1_000, 0), dtype=np.int32)) for part in np.split(scores, 2))
     monkeypatch.setattr(Boosted, "fit", lambda *_: Ready())
@@ -56,7 +58,7 @@ def test_a_half_has_the_p_value_of_shuffled_labels(values: str, monkeypatch: pyt
     ranks = stats.rankdata(scores)
     shuffled = np.array([rng.permutation(ranks)[:1_000].sum() for _ in range(SHUFFLES)])
     twin = (shuffled >= ranks[:1_000].sum()).mean()
-    assert 0.0005 < twin < 0.3
+    assert 0.005 < twin < 0.3
     assert abs(p - twin) < 4 * np.sqrt(twin / SHUFFLES) + 0.15 * twin
 
 

@@ -240,14 +240,16 @@ def test_custodian_page_opens_with_the_verdict(verdict: Any, words: str) -> None
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
-        ({"epsilon": 1.0, "delta": 1e-9, "outcome": "not refuted"}, "claims epsilon 1 and delta 1e-09: <strong>not refuted</strong>"),
+        ({"epsilon": 1.0004, "delta": 1e-9, "outcome": "not refuted"}, "claims epsilon 1.0004 and delta 1e-09: <strong>not refuted</strong>"),
         (None, "No differential privacy was claimed"),
     ],
 )
 def test_auditor_page_says_what_was_judged_and_speaks_of_no_release(claim: Any, words: str) -> None:
     html = auditor_report(auditor(claim=claim))
-    assert words in html and all(said in html for said in ("12" * 32, "34" * 32, "partner-contract", "tolerance_exceeded", "lower epsilon"))
-    assert not any(said in html for said in ("DO NOT SEND", "zip", "edger", "attempt", "ublished"))
+    assert words in html and all(
+        said in html for said in ("12" * 32, "34" * 32, "ab" * 32, "partner-contract", "tolerance_exceeded", "lower epsilon")
+    )
+    assert not any(said in html for said in ("DO NOT SEND", "zip", "edger", "attempt"))
 
 
 def test_custodian_page_without_evidence() -> None:
