@@ -97,7 +97,8 @@ def _k_nearest(targets: Any, columns: Any, k: Any, rows: Any) -> Any:
 def _scan(targets: Any, columns: Any, first: Any, k: Any, rows: Any) -> Any:
     """Row l of each block of LANES rows competes in lane l only, so that every loop is a vector loop; the lanes are compared at the end,
     and the winner is looked for in its lane. Written out: with a function for what is done thrice, it is nine times slower.
-    The rows from `rows` on repeat the first ones to fill the last block."""
+    Without a column a row comes nearer by 1 at most, so a block whose rows are all farther than that from the closest row of all
+    cannot have the closest one without a column. The rows from `rows` on repeat the first ones to fill the last block."""
     n, d = targets.shape
     blocks = columns.shape[1] // LANES
     parts = np.empty((n, d + 2), dtype=np.float32)
@@ -106,9 +107,8 @@ def _scan(targets: Any, columns: Any, first: Any, k: Any, rows: Any) -> Any:
     near_at = np.full((n, k), -1, dtype=np.int64)
     row = np.full((blocks, LANES), FAR, dtype=np.float32)
     row_at = np.zeros((blocks, LANES), dtype=np.int32)
-    part = np.empty((max(d, 2), LANES), dtype=np.float32)
     total = np.empty(LANES, dtype=np.float32)
-    left = np.empty(LANES, dtype=np.float32)
+    half = np.empty((2, LANES), dtype=np.float32)
     least = np.empty((d + 2, LANES), dtype=np.float32)
     block = np.empty((d + 2, LANES), dtype=np.int32)
     for i in range(n):
@@ -117,34 +117,34 @@ def _scan(targets: Any, columns: Any, first: Any, k: Any, rows: Any) -> Any:
             total[:] = np.float32(0.0)
             for j in range(d):
                 if j == first:
-                    left[:] = total
+                    half[0] = total
                 x = targets[i, j]
                 for lane in range(LANES):
-                    part[j, lane] = min(abs(columns[j, b * LANES + lane] - x), np.float32(1.0))
-                    total[lane] += part[j, lane]
+                    total[lane] += min(abs(columns[j, b * LANES + lane] - x), np.float32(1.0))
             if first >= d:
-                left[:] = total
-            for j in range(d):
-                for lane in range(LANES):
-                    apart = total[lane] - part[j, lane]
-                    block[j, lane] = b if apart < least[j, lane] else block[j, lane]
-                    least[j, lane] = min(least[j, lane], apart)
-            for lane in range(LANES):
-                part[0, lane], part[1, lane] = left[lane], total[lane] - left[lane]
-            for j in range(2):
-                for lane in range(LANES):
-                    block[d + j, lane] = b if part[j, lane] < least[d + j, lane] else block[d + j, lane]
-                    least[d + j, lane] = min(least[d + j, lane], part[j, lane])
-            for lane in range(LANES):
-                row_at[b, lane] = i if total[lane] < row[b, lane] else row_at[b, lane]
-                row[b, lane] = min(row[b, lane], total[lane])
+                half[0] = total
             lowest = FAR
             for lane in range(LANES):
+                half[1, lane] = total[lane] - half[0, lane]
+                row_at[b, lane] = i if total[lane] < row[b, lane] else row_at[b, lane]
+                row[b, lane] = min(row[b, lane], total[lane])
                 lowest = min(lowest, total[lane])
+            for j in range(2):
+                for lane in range(LANES):
+                    block[d + j, lane] = b if half[j, lane] < least[d + j, lane] else block[d + j, lane]
+                    least[d + j, lane] = min(least[d + j, lane], half[j, lane])
             if lowest < near[i, k - 1]:
                 for lane in range(min(LANES, rows - b * LANES)):
                     if total[lane] < near[i, k - 1]:
                         _insert(near[i], near_at[i], total[lane], b * LANES + lane)
+            if lowest - np.float32(1.0) > near[i, 0]:
+                continue
+            for j in range(d):
+                x = targets[i, j]
+                for lane in range(LANES):
+                    apart = total[lane] - min(abs(columns[j, b * LANES + lane] - x), np.float32(1.0))
+                    block[j, lane] = b if apart < least[j, lane] else block[j, lane]
+                    least[j, lane] = min(least[j, lane], apart)
         for s in range(d + 2):
             won = np.argmin(least[s])
             parts[i, s] = least[s, won]

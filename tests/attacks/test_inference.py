@@ -48,6 +48,7 @@ def test_one_pass_equals_brute_force_on_every_set_of_columns(n: int, m: int, d: 
     first = data.draw(st.integers(0, d))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
     x, y = (np.round(rng.normal(0, 1, (k, d)), 1).astype(np.float32) for k in (n, m))
+    y += data.draw(st.sampled_from((0, 0.3, 5))) * (np.arange(m) // LANES)[:, None].astype(np.float32)  # blocks that are farther and farther off
     apart = np.minimum(np.abs(x[:, None] - y[None]), np.float32(1))
     sets = [[c for c in range(d) if c != j] for j in range(d)] + [list(range(first)), list(range(first, d)), list(range(d))]
     found = scan(x, np.ascontiguousarray(y.T), first, 3)
@@ -56,6 +57,14 @@ def test_one_pass_equals_brute_force_on_every_set_of_columns(n: int, m: int, d: 
         slow = apart[:, :, columns].sum(axis=2)
         assert np.allclose(far[:, s], slow.min(axis=1), atol=1e-5)
         assert np.allclose(slow[np.arange(n), rows[:, s]], slow.min(axis=1), atol=1e-5)
+
+
+def test_a_row_that_is_far_by_one_column_alone_may_be_the_closest_without_it() -> None:
+    far, near, without = np.full(8, 0.9), np.array([0.5] + [0] * 7), np.array([0.45 / 7] * 3 + [9] + [0.45 / 7] * 4)
+    y = np.vstack([near, *[far] * (3 * LANES - 1), without, *[far] * LANES]).astype(np.float32)
+    found = scan(np.zeros((1, 8), dtype=np.float32), np.ascontiguousarray(y.T), 4, 3)
+    assert found.near_at[0, 0] == 0 and found.parts_at[0, 3] == 3 * LANES and found.parts_at[0, 2] == 0
+    assert found.parts[0, 3] == pytest.approx(0.45)
 
 
 def test_a_guess_is_the_cell_of_the_row_that_is_closest_by_the_other_columns() -> None:

@@ -348,6 +348,13 @@ EYES = (
         (f"{CLOSE}::test_where_two_people_are_as_close_a_vote_falls_by_lot_and_not_by_side",),
     ),
     Mutation(
+        "a row that one column alone puts far off is not looked at without it",
+        "attacks/kernels.py",
+        "if lowest - np.float32(1.0) > near[i, 0]:",
+        "if lowest - np.float32(0.5) > near[i, 0]:",
+        ("attacks/test_inference.py::test_a_row_that_is_far_by_one_column_alone_may_be_the_closest_without_it",),
+    ),
+    Mutation(
         "two equal rows at no distance are a sign",
         "attacks/nearest.py",
         "out=np.ones_like(closest)",
