@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 Clique = tuple[str, ...]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Domain:
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {n: i for i, n in enumerate(self.names)}
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """The sizes as floating-point numbers, whose products do not overflow."""
+        return np.array(self.sizes, dtype=np.float64)
 
     def position(self, name: str) -> int:
         """Raises `KeyError` for a name that is not in the domain."""

@@ -14,9 +14,12 @@ import math
 from typing import Any
 
 import numba
+import numpy as np
+from numba.extending import intrinsic
 
 CONSTANT, CONTIGUOUS, GATHERED = 0, 1, 2
 FAST = {"reassoc", "contract", "nsz", "arcp"}
+ONE = np.uint64(1)
 
 
 @numba.njit(inline="always")
@@ -99,63 +102,77 @@ def calibrate(store: Any, bases: Any, maps: Any, tables: Any, steps: Any, links:
     return True
 
 
+def _ones(typing: Any, word: Any) -> Any:
+    """How many bits of a word are set: one instruction of the processor, a dozen where it is written out."""
+    return word(word), lambda context, builder, signature, words: builder.ctpop(words[0])
+
+
+ones: Any = intrinsic(_ones)
+
+
 @numba.njit(cache=True, error_model="numpy")
-def eliminate(sizes: Any, joined: Any, cliques: Any, costs: Any, first: int) -> tuple[int, float]:
+def eliminate(sizes: Any, near: Any, cliques: Any, costs: Any, first: int) -> tuple[int, float]:
     """Eliminate attributes one at a time, each joined to its neighbours. Returns how many maximal cliques that leaves, and the
     cells over all of them.
 
     Args:
         sizes: values of each attribute, as floating-point numbers.
-        joined: which attributes share a clique, True on the diagonal; used up: nothing stays joined to one that is gone.
-        cliques: gets one row a clique.
-        costs: what an attribute's elimination costs in edges added and in cells, shape (2, attributes); negative where unknown.
+        near: a row of bits an attribute, 64 to a word: who shares a clique with it, and its own as long as it is there; used up.
+        cliques: gets one row of bits a clique.
+        costs: what an attribute's elimination costs, shape (2, attributes): twice the edges added, and cells; negative where unknown.
         first: the row of `costs` that decides which attribute is next; the other one decides between equals.
     """
-    d, second = len(sizes), 1 - first
+    words, second = near.shape[1], 1 - first
     found, total = 0, 0.0
-    for _ in range(d):
+    for _ in range(len(sizes)):
         chosen, least, then = -1, math.inf, math.inf
-        for i in range(d):
-            if not joined[i, i]:
+        for i in range(len(sizes)):
+            if not (near[i, i >> 6] >> np.uint64(i & 63)) & ONE:
                 continue
             if costs[0, i] < 0.0:
-                edges, cells = 0.0, 1.0
-                for j in range(d):
-                    if joined[i, j]:
+                apart, cells = np.uint64(0), 1.0
+                for w in range(words):
+                    left = near[i, w]
+                    while left:
+                        j = (w << 6) + int(ones(~left & (left - ONE)))
+                        left &= left - ONE
                         cells *= sizes[j]
-                        for k in range(j):
-                            if joined[i, k] and not joined[j, k]:
-                                edges += 1.0
-                costs[0, i], costs[1, i] = edges, cells
+                        for v in range(words):
+                            apart += ones(near[i, v] & ~near[j, v])
+                costs[0, i], costs[1, i] = apart, cells
             cost, other = costs[first, i], costs[second, i]
             if chosen < 0 or cost < least or (cost == least and other < then):
                 chosen, least, then = i, cost, other
         inside = False
         for f in range(found):
             inside = True
-            for j in range(d):
-                if joined[chosen, j] and not cliques[f, j]:
+            for w in range(words):
+                if near[chosen, w] & ~cliques[f, w]:
                     inside = False
                     break
             if inside:
                 break
         if not inside:
-            for j in range(d):
-                cliques[found, j] = joined[chosen, j]
+            for w in range(words):
+                cliques[found, w] = near[chosen, w]
             found += 1
             total += costs[1, chosen]
-        fills = costs[0, chosen] > 0.0
-        joined[chosen, chosen] = False
-        for j in range(d):
-            if joined[chosen, j]:
-                joined[j, chosen] = False
+        fills, home, own = costs[0, chosen] > 0.0, chosen >> 6, ONE << np.uint64(chosen & 63)
+        near[chosen, home] &= ~own
+        for w in range(words):
+            left = near[chosen, w]
+            while left:
+                j = (w << 6) + int(ones(~left & (left - ONE)))
+                left &= left - ONE
+                near[j, home] &= ~own
                 costs[0, j] = -1.0
-                if fills:  # else the neighbours are joined already, and nothing changes beyond them
-                    for k in range(d):
-                        if joined[chosen, k]:
-                            joined[j, k] = True
-                        if joined[j, k]:
-                            costs[0, k] = -1.0
+                for v in range(words):
+                    near[j, v] |= near[chosen, v]
+        if fills:  # else the neighbours are joined already, and nothing changes beyond them
+            for i in range(len(sizes)):
+                for w in range(words):
+                    if near[i, w] & near[chosen, w]:
+                        costs[0, i] = -1.0
     return found, total
 
 

@@ -8,8 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dpsynth.graphical import Domain, Graph
-from dpsynth.synthesizers import growth
+from dpsynth.graphical import Domain, Graph, graph
 from dpsynth.synthesizers.growth import Growth
 
 SEEDS = range(12)
@@ -29,10 +28,10 @@ def test_what_fits_is_what_fits_after_triangulating_anew(seed: int) -> None:
     """Every clique of up to three attributes, after every change, at the limit that just lets it in and one cell below."""
     domain, graphs = grown(seed)
     kept = Growth(domain)
-    for graph in graphs:
-        kept.follow(graph)
+    for held in graphs:
+        kept.follow(held)
         for clique in (c for k in (1, 2, 3) for c in combinations(domain.names, k)):
-            cells = graph.plus(clique).cells
+            cells = held.plus(clique).cells
             assert kept.fits(clique, cells)
             assert not kept.fits(clique, cells - 1)
 
@@ -41,13 +40,13 @@ def test_what_fits_is_what_fits_after_triangulating_anew(seed: int) -> None:
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The attributes of each elimination of a `Growth`."""
     sizes: list[int] = []
-    eliminated: Callable[..., object] = growth.eliminated
+    eliminated: Callable[..., object] = graph.eliminated
 
     def watched(held: np.ndarray, *rest: object) -> object:
         sizes.append(len(held))
         return eliminated(held, *rest)
 
-    monkeypatch.setattr(growth, "eliminated", watched)
+    monkeypatch.setattr(graph, "eliminated", watched)
     return sizes
 
 
