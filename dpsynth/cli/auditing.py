@@ -182,7 +182,7 @@ def _lines(document: dict[str, Any], out: Path | None) -> list[str]:
 
 
 def audit(words: Namespace) -> Reply:
-    from dpsynth.releasing.audited import DELTA, audit_generator, finding
+    from dpsynth.releasing.audited import ALPHA, DELTA, audit_generator, finding
     from dpsynth.releasing.audited_once import audit_once
     from dpsynth.synthesizers import generator_named
 
@@ -194,8 +194,8 @@ def audit(words: Namespace) -> Reply:
         faults.append(Fault("--runs", "not a whole number of at least 20", "write --runs 1000"))
     refuse(faults)
     kind, carried = generator_named(words.generator), finding(words.generator)
-    once = audit_once(kind, epsilon)  # type: ignore[arg-type]
-    found = audit_generator(kind, runs, epsilon, DELTA, _say)  # type: ignore[arg-type]
+    once = audit_once(kind, epsilon, alpha=ALPHA / 2)  # type: ignore[arg-type]
+    found = audit_generator(kind, runs, epsilon, DELTA, _say, alpha=ALPHA / 2)  # type: ignore[arg-type]
     lines = [f"{words.generator} at ({epsilon:g}, {DELTA:g}): {found.words}", once.words, f"carried by this build: {carried}"]
     document = vars(found) | {"violated": found.violated, "one_run": vars(once) | {"refuted": once.refuted}, "carried": carried}
     return Reply(lines, document, 3 if found.violated or once.refuted else 0)

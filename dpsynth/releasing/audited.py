@@ -35,6 +35,7 @@ from dpsynth.releasing.worst_case import WORST_CASES, WorstCase
 from dpsynth.synthesizers import Generator
 
 EPSILON, DELTA, RUNS = 1.0, 1e-2, 1000
+ALPHA = 1e-3  # how often a sound generator may be accused; where several are audited together, any of them
 LEAST_SEEN = 2.5  # the factor of mu that an audit must have been able to see, or what it did not find says nothing
 ROOMS = ("schema", "privacy", "encoding", "graphical", "synthesizers", "deep")
 SET_ONE_IN = 2  # of the runs with the usual options are repeated with others
@@ -48,13 +49,14 @@ def audit_generator(
     delta: float = DELTA,
     progress: Callable[[str], None] | None = None,
     cases: Sequence[WorstCase] = WORST_CASES,
+    alpha: float = ALPHA,
 ) -> Audit:
     """Run the generator `runs` times on each of two neighbouring tables, for some worst cases and for its `audited` options less often, and bound
-    its mu from below."""
+    its mu from below, at one minus `alpha` over all that is looked at."""
     if kind.trains:
         from dpsynth.releasing.audited_training import audit_trained
 
-        return audit_trained(kind, runs, epsilon, delta)
+        return audit_trained(kind, runs, epsilon, delta, alpha)
     sides: tuple[dict[str, Floats], dict[str, Floats]] = ({}, {})
     stated = 0.0
     for case, options, times in _trials(kind, runs, cases):
@@ -66,7 +68,7 @@ def audit_generator(
             side.update({f"{about}: {name}": numbers for name, numbers in seen.items()})
             stated = max(stated, math.sqrt(most))
     charged = kind(epsilon, delta).request(cases[0].schema).cost_in(GDP)
-    return audit(*sides, math.sqrt(charged.amount), event_delta=charged.event_delta, mu_stated=stated)
+    return audit(*sides, math.sqrt(charged.amount), alpha, charged.event_delta, stated)
 
 
 def _trials(kind: type[Generator], runs: int, cases: Sequence[WorstCase]) -> Iterator[tuple[WorstCase, Mapping[str, Any], int]]:

@@ -19,13 +19,14 @@ from scipy import stats
 
 from attacks.claim import SHARES, Claim, one_run_p
 from dpsynth.privacy import gdp
+from dpsynth.releasing.audited import ALPHA
 from dpsynth.releasing.witness import Witness
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Generator
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-CANARIES, ALPHA = 1000, 1e-3
+CANARIES = 1000
 MOST_FACTOR = 50
 EPSILON, DELTA = 1.0, 1e-6
 NAMES = [f"c{i}" for i in range(CANARIES)]
@@ -45,16 +46,18 @@ class Once:
     Attributes:
         p: the p-value of the claim.
         detectable: the factor by which mu would have had to exceed that of the claim to be refuted (even odds).
+        alpha: how often a sound generator may be refuted.
     """
 
     epsilon: float
     delta: float
     p: float
     detectable: float
+    alpha: float
 
     @property
     def refuted(self) -> bool:
-        return self.p < ALPHA
+        return self.p < self.alpha
 
     @property
     def words(self) -> str:
@@ -63,7 +66,7 @@ class Once:
         return f"one run with {CANARIES:,} canaries at ({self.epsilon:g}, {self.delta:g}): claim {verdict} (p = {self.p:.2g})"
 
 
-def audit_once(kind: type[Generator], epsilon: float = EPSILON, delta: float = DELTA) -> Once:
+def audit_once(kind: type[Generator], epsilon: float = EPSILON, delta: float = DELTA, alpha: float = ALPHA) -> Once:
     """Fit the generator once on a table that holds each canary with probability one half.
 
     Raises:
@@ -75,7 +78,7 @@ def audit_once(kind: type[Generator], epsilon: float = EPSILON, delta: float = D
     whole = [answer for answer in witness.counted if answer.values.size == CANARIES + 1]
     scores = np.sum([answer.values[:CANARIES] / answer.sigma**2 for answer in whole], axis=0)
     claim = Claim(epsilon, delta)
-    return Once(epsilon, delta, _p(scores, inside, claim), _detectable(claim))
+    return Once(epsilon, delta, _p(scores, inside, claim), _detectable(claim, alpha), alpha)
 
 
 def _p(scores: Floats, inside: Bools, claim: Claim) -> float:
@@ -85,10 +88,10 @@ def _p(scores: Floats, inside: Bools, claim: Claim) -> float:
     return min(1.0, len(halves) * min(one_run_p(CANARIES, 2 * h, int(ranked[:h].sum() + (~ranked[-h:]).sum()), claim) for h in halves))
 
 
-def _detectable(claim: Claim) -> float:
+def _detectable(claim: Claim, alpha: float) -> float:
     """The least factor at which the scores expected of Gaussian noise refute the claim."""
     mu = gdp.mu_of(claim.epsilon, claim.delta)
     inside = np.arange(CANARIES) % 2 == 1
     places = stats.norm.ppf((np.arange(CANARIES) // 2 + 0.5) / (CANARIES / 2))
     factors = np.arange(1, MOST_FACTOR, 0.1)
-    return next((float(x) for x in factors if _p(places + inside * x * mu, inside, claim) < ALPHA), math.inf)
+    return next((float(x) for x in factors if _p(places + inside * x * mu, inside, claim) < alpha), math.inf)

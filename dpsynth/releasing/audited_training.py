@@ -27,7 +27,7 @@ from dpsynth.privacy.dpsgd import Plan, cost_of
 from dpsynth.schema import Schema
 from dpsynth.synthesizers import Generator
 
-DELTA, CLIP, FAR, ALPHA = 1e-4, 1.0, 1e3, 1e-3
+DELTA, CLIP, FAR = 1e-4, 1.0, 1e3
 SCHEMA = Schema.from_dict(
     {
         "name": "audit of steps",
@@ -65,9 +65,9 @@ CASES = (
 )
 
 
-def audit_steps(runs: int, cases: tuple[Case, ...] = CASES) -> Audit:
+def audit_steps(runs: int, alpha: float, cases: tuple[Case, ...] = CASES) -> Audit:
     """Take the steps of each case's plan `runs` times on each of its two tables and bound their mu from below; the case that shows most."""
-    return max((_audited(case, runs, ALPHA / len(cases)) for case in cases), key=lambda a: a.mu_low / a.mu_charged)
+    return max((_audited(case, runs, alpha / len(cases)) for case in cases), key=lambda a: a.mu_low / a.mu_charged)
 
 
 def _audited(case: Case, runs: int, alpha: float) -> Audit:
@@ -106,14 +106,14 @@ class _Untrained(PrivateTable):
         return iter(())
 
 
-def audit_counts(kind: type[Generator], runs: int, epsilon: float, delta: float) -> Audit:
+def audit_counts(kind: type[Generator], runs: int, epsilon: float, delta: float, alpha: float) -> Audit:
     """Fit `runs` times on each of two tables, without training, and bound the mu of what was counted from below."""
     generator = kind(epsilon, delta)
     crowd = pd.DataFrame([["a"] * COLUMNS, ["c"] * COLUMNS] * EACH, columns=list(COUNTED.names))
     canary = pd.DataFrame([["b"] * COLUMNS], columns=crowd.columns)
     sides = [np.array([_standing(generator, rows) for _ in range(runs)]) for rows in (crowd, pd.concat([crowd, canary], ignore_index=True))]
     mu = math.sqrt(generator.request(COUNTED).cost_in(GDP).amount)
-    return audit({"all measurements": sides[0]}, {"all measurements": sides[1]}, mu)
+    return audit({"all measurements": sides[0]}, {"all measurements": sides[1]}, mu, alpha)
 
 
 def _standing(generator: Generator, rows: pd.DataFrame) -> float:
@@ -124,12 +124,13 @@ def _standing(generator: Generator, rows: pd.DataFrame) -> float:
     return float(z @ weight / np.sqrt(weight @ weight))
 
 
-def audit_trained(kind: type[Generator], runs: int, epsilon: float, delta: float) -> Audit:
-    """The worse of the two looks: at its counts, and at the steps of the trainer that it shares with all others that train."""
-    return max(audit_counts(kind, runs // COUNTED_ONE_IN, epsilon, delta), _steps_of_all(runs), key=lambda a: a.mu_low / a.mu_charged)
+def audit_trained(kind: type[Generator], runs: int, epsilon: float, delta: float, alpha: float) -> Audit:
+    """The worse of the two looks, which share `alpha`: at its counts, and at the steps of the trainer that it shares with all others that train."""
+    counts = audit_counts(kind, runs // COUNTED_ONE_IN, epsilon, delta, alpha / 2)
+    return max(counts, _steps_of_all(runs, alpha / 2), key=lambda a: a.mu_low / a.mu_charged)
 
 
 @cache
-def _steps_of_all(runs: int) -> Audit:
+def _steps_of_all(runs: int, alpha: float) -> Audit:
     """One trainer serves all generators that train."""
-    return audit_steps(runs)
+    return audit_steps(runs, alpha)

@@ -12,7 +12,7 @@ evenly: every choice is then of nothing, and no column has a coarse view. Memory
 from __future__ import annotations
 
 import math
-from statistics import fmean
+from statistics import geometric_mean
 
 import numpy as np
 
@@ -50,12 +50,12 @@ ELIMINATE = 2.2e-6
 FAMILY, VIEWS, REFIT_NETWORK, REFIT_CELL = 60, 1.8, 6e-4, 6e-5
 # Of the rounds that MST could have, those candidates left open: pairs within a component drop out.
 OPEN = 0.7
-# AIM buys about 5 strength^.3 marginals of 15 columns, a few more of more (27 at strength 270, 42 at 1,600, 53 at 2,300), and four
-# rounds only raise the stakes.
-BOUGHT, BOUGHT_BY_STRENGTH, BOUGHT_BY_COLUMNS, USUAL_COLUMNS, RAISES = 5.0, 0.3, 0.3, 15, 4
-# Seconds of all refits of AIM for a strength of 1 and 15 columns of one code: rounds and cells grow with the strength, and its cliques
-# have about three columns. At most so long a round, the model being full.
-REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.1e-6, 0.8, 0.2
+# AIM buys about strength^.3 / 3 marginals a column (25 of 15 columns at strength 270, 54 at 1,600, 174 of 50 columns at 3,000), and four rounds
+# only raise the stakes.
+BOUGHT, BOUGHT_BY_STRENGTH, RAISES = 1 / 3, 0.3, 4
+# Seconds of AIM to refit once, for a strength of 1 and columns of one code: its cliques have about three columns, and more of them are bought by a
+# greater strength. At most so long, the model being full.
+REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.07e-6, 0.5, 0.175
 # Of generators that train: seconds to import torch and to solve for a plan; of a step, and of a step for each column.
 TRAIN_START = 3.0
 STEP, STEP_COLUMN = {"gan": 0.07, "vae": 0.03, "diffusion": 0.03}, {"gan": 5e-4, "vae": 4e-4, "diffusion": 1.4e-3}
@@ -162,9 +162,8 @@ def _aims_seconds(outline: Outline, a_round: float, found: bool) -> float:
     """All rounds of AIM, without the making of what is offered; where nothing is bought the stakes rise until half of the budget is one of them."""
     if not found:
         return a_round * math.log(ROUNDS_A_COLUMN * outline.columns / 2, ANNEALING)
-    rounds = _aims_rounds(outline)
-    small = REFIT * outline.columns / USUAL_COLUMNS * math.pow(outline.strength, REFIT_BY_STRENGTH) * fmean(outline.sizes) ** 3
-    return a_round * rounds + min(small, LONGEST_REFIT * rounds)
+    refit = REFIT * math.pow(outline.strength, REFIT_BY_STRENGTH) * geometric_mean(outline.sizes) ** 3
+    return _aims_rounds(outline) * (a_round + min(refit, LONGEST_REFIT))
 
 
 def _steps(outline: Outline) -> int:
@@ -181,5 +180,5 @@ def _useful_cells(outline: Outline) -> float:
 
 
 def _aims_rounds(outline: Outline) -> float:
-    bought = BOUGHT * math.pow(outline.strength, BOUGHT_BY_STRENGTH) * math.pow(outline.columns / USUAL_COLUMNS, BOUGHT_BY_COLUMNS)
+    bought = BOUGHT * outline.columns * math.pow(outline.strength, BOUGHT_BY_STRENGTH)
     return min(bought + RAISES, ROUNDS_A_COLUMN * outline.columns)

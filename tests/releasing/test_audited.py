@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,9 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeyp
     table.write_text("a\n1\n")
     assert main(["audit", str(table)]) == 2
     assert "dpsynth attack" in capsys.readouterr().err
+
+
+def test_the_audits_of_a_build_share_one_error_rate() -> None:
+    carried = json.loads((files("dpsynth") / "resources" / audited.FINDINGS).read_text(encoding="utf-8"))["generators"]
+    assert set(carried) == {*GENERATORS, *DEEP}
+    assert sum(found["alpha"] for found in carried.values()) < audited.ALPHA

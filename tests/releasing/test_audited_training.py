@@ -12,6 +12,7 @@ pytest.importorskip("opacus")
 
 from dpsynth.privacy import training
 from dpsynth.privacy.noise import SystemNoise
+from dpsynth.releasing.audited import ALPHA
 from dpsynth.releasing.audited_training import CASES, CLIP, Case, audit_steps
 
 RUNS = 300
@@ -20,7 +21,7 @@ OWN, BY_CHANCE, ALL = CASES
 
 def test_nothing_is_found_in_ours() -> None:
     """A mechanism of just its charge is accused once in a thousand; these tables come to at most nine tenths of theirs, so hardly ever."""
-    found = audit_steps(RUNS)
+    found = audit_steps(RUNS, ALPHA)
     assert not found.violated, found.words
     assert found.detectable < 2.5
 
@@ -80,5 +81,5 @@ PLANTED: list[tuple[Callable[[pytest.MonkeyPatch, Case], None], Case, int]] = [
 @pytest.mark.parametrize(("plant", "case", "runs"), PLANTED, ids=[p[0].__name__ for p in PLANTED])
 def test_a_planted_fault_is_found(plant: Any, case: Case, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, case)
-    found = audit_steps(runs, (case,))
+    found = audit_steps(runs, ALPHA, (case,))
     assert found.violated, found.words
