@@ -7,9 +7,10 @@ an unlisted value gets a code of its own and a number is not clipped, since eith
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -229,7 +230,7 @@ def _listed(column: Column) -> list[str]:
 def _folded(cells: pd.Series, column: Column, listed: Sequence[str]) -> tuple[pd.Series, Column, list[str]]:
     """Texts, and True and False, without outer space and case: a copy is a copy in capitals too. True is 1 where that is listed."""
     cells = _without_truths(cells) if {"1", "1.0"} & set(listed) else cells
-    folded = cells.astype(object).map(lambda cell: _fold(str(cell)) if isinstance(cell, str | bool) else cell)
+    folded = _each(cells, lambda cell: _fold(str(cell)) if isinstance(cell, str | bool) else cell)
     return folded, replace(column, missing=tuple(map(_fold, column.missing))), list(map(_fold, listed))
 
 
@@ -239,7 +240,12 @@ def _fold(text: str) -> str:
 
 def _without_truths(cells: pd.Series) -> pd.Series:
     """True and False as 1 and 0, which is what they are called where numbers are meant."""
-    return cells.astype(object).map(lambda cell: int(cell) if isinstance(cell, bool) else cell)
+    return _each(cells, lambda cell: int(cell) if isinstance(cell, bool) else cell)
+
+
+def _each(cells: pd.Series, change: Callable[[Any], Any]) -> pd.Series:
+    """Not by `Series.map`, which reads the outcome as numbers or texts of some width, and raises at an integer or a text that none holds."""
+    return pd.Series([change(cell) for cell in cells.astype(object)], cells.index, dtype=object)
 
 
 def _numbers(cells: pd.Series, column: Column, decimal: str) -> Floats:

@@ -29,7 +29,7 @@ from attacks.shadows import shadowed
 from attacks.singling_out import singling_out
 from attacks.statistics import Estimate
 from attacks.targets import Score, among, by_group, holders_of_rare_categories, outliers
-from attacks.verdict import AuditFinding, Outcome, Reason, decide
+from attacks.verdict import AuditFinding, Outcome, Reason, decide, rows_each
 from dpsynth.errors import Fault, refuse
 from dpsynth.schema.schema import Schema
 
@@ -137,9 +137,10 @@ def evaluate(
     tell("tests")
     tests = _tests(evidence, scores, claim, *for_tests) | {"audit": audit, "unreadable": list(evidence.unreadable)}
     tests["overlap"] = _attempt(lambda: overlap(train, {"control": control, "reference": reference}, schema, evidence, scores))
-    verdict = decide(endpoints, rules, claim, **tests)
+    sizes = _sizes(evidence)
+    verdict = decide(endpoints, rules, claim, **tests, rows_each=rows_each(sizes))
     seconds = time.perf_counter() - started
-    return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, _sizes(evidence), seconds, scores)
+    return Report(verdict.outcome, verdict.reasons, verdict.endpoints, rules, claim, tests, sizes, seconds, scores)
 
 
 def _sizes(evidence: Evidence) -> dict[str, int]:

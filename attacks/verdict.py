@@ -30,6 +30,7 @@ Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 AuditFinding = Literal["passed", "failed", "missing"]
 
 KNOWN_CONTROLS = "people of the control are in the reference table as well"  # what `overlap` calls it, in reports too
+MOST_ROWS = 20  # synthetic rows for each row trained on: what they give away adds up, and tolerances are of a table like people's own
 ASKS_FOR_OVERLAP = 3  # the format of reports that say whether somebody is on both sides of the split
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
@@ -47,6 +48,7 @@ NEXT = {
     "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
     "split_overlap": "give each table as what it is, split with a privacy unit on one side only (`dpsynth split`), a household being one",
     "known_controls": "leave the control's people out of the reference",
+    "too_many_rows": "release about as many rows as there are people's, and sample more from the model afterwards",
     "no_control": "hold back a control table: `dpsynth split`",
 }
 
@@ -86,12 +88,13 @@ def decide(
     audit: AuditFinding | None = None,
     unreadable: Sequence[str] = (),
     overlap: Sequence[str] | None = (),
+    rows_each: float = 1.0,
 ) -> Verdict:
     """Judge. A p-value that is None was not obtained, which can only count against a PASS.
 
     `unreadable` names columns in which the synthetic table holds what no attack can read. `audit` is what the build's
     audit says of the code that made the table; None for a table that code of ours did not make. `overlap` says how people are on
-    both sides of the split; None where that was not checked.
+    both sides of the split; None where that was not checked. `rows_each` is how many synthetic rows there are for each row trained on.
     """
     adjusted = _adjusted(endpoints)
     known = KNOWN_CONTROLS in (overlap or ())
@@ -110,6 +113,7 @@ def decide(
         *_split_overlaps(overlap),
         *_tests_missing(claim, claim_p, exchangeability_p, has_control),
         *_audit_missing(audit),
+        *_too_many_rows(rows_each),
         *(
             Reason(
                 "missing_evidence",
@@ -144,17 +148,30 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             endpoints,
             policy,
             claim,
-            exchangeability_p=tests["exchangeability_p"],
-            blind_p=tests["blind_p"],
-            claim_p=tests["claim_p"],
+            exchangeability_p=_p(tests["exchangeability_p"]),
+            blind_p=_p(tests["blind_p"]),
+            claim_p=_p(tests["claim_p"]),
             has_control=tests["has_control"],
             audit=tests["audit"],
             unreadable=tests["unreadable"],
             overlap=tests["overlap"] if document["format"] >= ASKS_FOR_OVERLAP else (),
+            rows_each=rows_each(document["sizes"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a report of attacks ({type(error).__name__})"
         raise BadInput(Fault("attacks.json", what, "give the file that `dpsynth attack` wrote")) from None
+
+
+def rows_each(sizes: Mapping[str, int]) -> float:
+    """Synthetic rows for each row trained on; of a table that nobody was trained on none are too many."""
+    return sizes["synthetic"] / sizes["train"] if sizes["train"] else 0.0
+
+
+def _p(value: float | None) -> float | None:
+    """Raises `ValueError` for what is no probability: nothing is below a level that cannot be compared with it."""
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError("not a p-value")
+    return value
 
 
 def _judged(endpoint: Endpoint) -> bool:
@@ -200,6 +217,12 @@ def _audit_failed(audit: AuditFinding | None) -> Iterator[Reason]:
 def _audit_missing(audit: AuditFinding | None) -> Iterator[Reason]:
     if audit not in (None, "passed", "failed"):
         yield Reason("missing_evidence", "audit", None, "no audit of this very code came with the build", NEXT["audit"])
+
+
+def _too_many_rows(rows_each: float) -> Iterator[Reason]:
+    if not rows_each <= MOST_ROWS:
+        words = f"more than {MOST_ROWS} synthetic rows for each row trained on: what they give away adds up, and fewer people can be attacked"
+        yield Reason("underpowered", None, None, words, NEXT["too_many_rows"])
 
 
 def _controls_missing(has_control: bool) -> Iterator[Reason]:

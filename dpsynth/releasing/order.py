@@ -95,6 +95,8 @@ def check(order: Order) -> Checked:
         faults.append(Fault("delta", f"not below the {policy.max_delta:g} that policy {policy.name} allows", "ask for one far below 1 / (people)"))
     if policy is not None and ledger is not None:
         _collected(faults, lambda: require_same_shares(ledger, order.schema, policy))
+    if policy is not None:
+        faults.extend(_too_many_rows(order, policy))
     plan = None if policy is None else _foreseen(order, policy)
     if plan is not None:
         faults.extend(_memory_faults(plan))
@@ -145,6 +147,16 @@ def _faults(order: Order) -> Iterator[Fault]:
     else:
         yield from _raised(lambda: KeyStore.default().own())
     yield from _attack_faults()
+
+
+def _too_many_rows(order: Order, policy: Policy) -> Iterator[Fault]:
+    """Where the number of people is public and each has one row: else only the rows tell how many there are to train on."""
+    from attacks.verdict import MOST_ROWS
+
+    people = order.schema.n_public if order.schema.unit.is_row else None
+    if people and isinstance(order.rows, int) and order.rows > MOST_ROWS * people * policy.split["train"]:
+        what = f"more than {MOST_ROWS} for each row trained on, of {people:,} in all: no policy passes such a table"
+        yield Fault("rows", what, f"write {people}, and sample more from the model afterwards")
 
 
 def _out_faults(out: Path) -> Iterator[Fault]:

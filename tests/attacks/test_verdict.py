@@ -11,7 +11,7 @@ from attacks.claim import Claim
 from attacks.policy import MAY_FAIL_ONLY, MAY_NOT_APPLY, REQUIRED, Policy
 from attacks.result import Endpoint, Knowledge
 from attacks.statistics import Estimate
-from attacks.verdict import KNOWN_CONTROLS, Verdict, decide, replay
+from attacks.verdict import KNOWN_CONTROLS, MOST_ROWS, Verdict, decide, replay
 from dpsynth.errors import BadInput
 
 POLICY = Policy.load("partner-contract")
@@ -113,6 +113,14 @@ def test_split_and_control() -> None:
     assert codes(judge(has_control=False)) == ["no_control"]
 
 
+def test_many_rows_for_each_row_trained_on_are_not_judged_fine() -> None:
+    assert judge(rows_each=MOST_ROWS).outcome == "PASS"
+    for many in (MOST_ROWS + 1e-9, float("inf"), float("nan")):
+        verdict = judge(rows_each=many)
+        assert verdict.outcome == "INCONCLUSIVE" and codes(verdict) == ["underpowered"]
+    assert judge(rows_each=1e3, exchangeability_p=0.001).outcome == "FAIL"
+
+
 @pytest.mark.parametrize(
     "proof",
     [
@@ -163,6 +171,9 @@ def test_what_may_only_fail_a_table_blocks_a_pass_if_it_broke_or_was_blind_and_n
     assert judge({name: replace(good()[name], role="descriptive", control_detected=False, tolerance=None)}).outcome == "PASS"
 
 
+SIZES = {"train": 2_000, "synthetic": 2_000}
+
+
 def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_with_it() -> None:
     """A policy may know few endpoints that can only fail a table, and before format 3 no report said what an attacker knows."""
     known = (*REQUIRED, "distance", "attribute_inference_confident")
@@ -170,7 +181,14 @@ def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_
     policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
     attacks = [{k: v for k, v in e.document().items() if k != "knows"} for name, e in good().items() if name in known]
     tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": []}
-    document = {"format": 2, "policy": {"hash": policy.hash}, "attacks": attacks, "claim": {"epsilon": 1.0, "delta": 1e-9}, "tests": tests}
+    document = {
+        "format": 2,
+        "policy": {"hash": policy.hash},
+        "attacks": attacks,
+        "claim": {"epsilon": 1.0, "delta": 1e-9},
+        "tests": tests,
+        "sizes": SIZES,
+    }
     assert set(policy.tolerance) == set(known) and replay(document, policy).outcome == "PASS"
     assert replay(document | {"attacks": attacks[1:]}, policy).outcome == "INCONCLUSIVE"
     with pytest.raises(BadInput):
@@ -181,8 +199,10 @@ def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_
 
 def test_what_was_judged_by_another_policy_is_not_replayed() -> None:
     tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": [], "overlap": []}
-    document = {"format": 3, "policy": {"hash": POLICY.hash}, "attacks": [e.document() for e in good().values()], "claim": None, "tests": tests}
+    found = [e.document() for e in good().values()]
+    document = {"format": 3, "policy": {"hash": POLICY.hash}, "attacks": found, "claim": None, "tests": tests, "sizes": SIZES}
     assert replay(document, POLICY).outcome == "PASS"
+    assert replay(document | {"sizes": SIZES | {"synthetic": 1_000_000}}, POLICY).outcome == "INCONCLUSIVE"
     looser = Policy.from_text(POLICY.text.replace("confidence = 0.95", "confidence = 0.6"))
     assert looser.hash != POLICY.hash
     with pytest.raises(BadInput, match="another policy"):

@@ -109,6 +109,13 @@ DECISION = (
     Mutation(
         "any delta may be claimed", "attacks/verdict.py", "if claim and claim.delta >= policy.max_delta:", "if False:", (f"{RULE}::test_claims",)
     ),
+    Mutation(
+        "rows without end pass",
+        "attacks/verdict.py",
+        "if not rows_each <= MOST_ROWS:",
+        "if False:",
+        (f"{RULE}::test_many_rows_for_each_row_trained_on_are_not_judged_fine",),
+    ),
     Mutation("no control is no matter", "attacks/verdict.py", "    if not has_control:", "    if False:", (f"{RULE}::test_split_and_control",)),
     Mutation(
         "a split that nobody checked counts as fair",
