@@ -50,12 +50,12 @@ ELIMINATE = 2.2e-6
 FAMILY, VIEWS, REFIT_NETWORK, REFIT_CELL = 60, 1.8, 6e-4, 6e-5
 # Of the rounds that MST could have, those candidates left open: pairs within a component drop out.
 OPEN = 0.7
-# AIM buys about strength^.3 / 3 marginals a column (25 of 15 columns at strength 270, 54 at 1,600, 174 of 50 columns at 3,000), and four rounds
-# only raise the stakes.
-BOUGHT, BOUGHT_BY_STRENGTH, RAISES = 1 / 3, 0.3, 4
+# AIM buys about strength^.15 marginals a column (25 of 15 columns at strength 270, 54 at 1,600, 174 of 50 columns at 3,000), and four rounds only
+# raise the stakes. By then its model is of one part, so that a pair is as far apart as there are columns between: seconds for each of these.
+BOUGHT_BY_STRENGTH, RAISES, ACROSS = 0.15, 4, 5e-6
 # Seconds of AIM to refit once, for a strength of 1 and columns of one code: its cliques have about three columns, and more of them are bought by a
 # greater strength. At most so long, the model being full.
-REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 1.07e-6, 0.5, 0.175
+REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 7.6e-7, 0.5, 0.125
 # Of generators that train: seconds to import torch and to solve for a plan; of a step, and of a step for each column.
 TRAIN_START = 3.0
 STEP, STEP_COLUMN = {"gan": 0.07, "vae": 0.03, "diffusion": 0.03}, {"gan": 5e-4, "vae": 4e-4, "diffusion": 1.4e-3}
@@ -144,16 +144,17 @@ def _structure_seconds(outline: Outline, found: bool) -> float:
     made = offered * (counting + PROJECT) + MAKE_CELL * outline.pair_cells
     scored = offered * SCORE + SCORE_CELL * outline.pair_cells
     sized = scored + offered * ELIMINATE * d
-    renewed = offered * PROJECT + MAKE_CELL / FRESH_FOR * outline.pair_cells if found else 0.0
+    renewed = MAKE_CELL / FRESH_FOR * outline.pair_cells if found else 0.0
+    apart = offered * PROJECT if found else 0.0
     if outline.generator == "mst":
         return made + scored * (max(OPEN * (d - 1), 1) if found else 1)
     if outline.generator == "mwem":
-        return made + (sized + renewed) * d
+        return made + (sized + renewed + apart) * d
     if outline.generator == "aim":
-        return made + _aims_seconds(outline, sized + renewed, found)
+        return made + _aims_seconds(outline, sized + renewed + (offered * ACROSS * d if found else 0.0), found)
     # Edges of all steps: those of a step are up to d^2 / 4 where columns have places; of families, two choices among d / 2 further parents.
     edges, grown = (LEVELS * d**3 / 6, VIEWS * d**2) if found else (d**3 / 2, 0.0)
-    scoring = edges * scored / offered + grown * (counting + (sized + renewed) / offered)
+    scoring = edges * scored / offered + grown * (counting + (sized + renewed + apart) / offered)
     useful = min(_useful_cells(outline) / FAMILY, 1.0)
     return made + useful * scoring + (REFIT_NETWORK * d**2 + REFIT_CELL * d * _useful_cells(outline) if found else 0.0)
 
@@ -180,5 +181,5 @@ def _useful_cells(outline: Outline) -> float:
 
 
 def _aims_rounds(outline: Outline) -> float:
-    bought = BOUGHT * outline.columns * math.pow(outline.strength, BOUGHT_BY_STRENGTH)
+    bought = outline.columns * math.pow(outline.strength, BOUGHT_BY_STRENGTH)
     return min(bought + RAISES, ROUNDS_A_COLUMN * outline.columns)
