@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpsynth.privacy.table import PrivateTable, single_use
+from dpsynth.privacy.currency import GDP
+from dpsynth.privacy.table import PrivateTable
+from dpsynth.privacy.unit import KEY_BYTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,7 @@ class SeededNoise:
         return exact + self._rng.normal(0, sigma, exact.shape)
 
 
-def seeded_table(frame: pd.DataFrame, schema: Schema, seed: int) -> PrivateTable:
-    """A table whose noise repeats with `seed`; pass it to a generator's `fit`."""
-    return single_use(frame, schema, SeededNoise(seed))
+def seeded_table(frame: pd.DataFrame, schema: Schema, seed: int, noise: type[SeededNoise] = SeededNoise) -> PrivateTable:
+    """A table whose noise repeats with `seed`, and which of a unit's rows count; pass it to a generator's `fit`."""
+    key = np.random.default_rng(seed).bytes(KEY_BYTES)
+    return PrivateTable(frame, schema, lambda request: request.cost_in(GDP), "unledgered", noise=noise(seed), key=key)

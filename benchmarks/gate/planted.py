@@ -20,9 +20,8 @@ from benchmarks.gate import sabotage
 from benchmarks.gate.case import Case, fresh, shuffled_rows
 from benchmarks.gate.tables import Sample
 from dpsynth.privacy.noise import Counts
-from dpsynth.privacy.table import single_use
 from dpsynth.synthesizers import MST, Independent
-from dpsynth.testing import SeededNoise
+from dpsynth.testing import SeededNoise, seeded_table
 
 DELTA = 1e-9
 NEIGHBOURS = 5
@@ -131,7 +130,7 @@ class NoNoise(SeededNoise):
 
 def private(sample: Sample, rng: np.random.Generator, epsilon: float, kind: Any = MST, noise: type[SeededNoise] = SeededNoise) -> Case:
     """Our own generator at a true epsilon."""
-    table = single_use(sample.train, sample.schema, noise(int(rng.integers(2**31))))
+    table = seeded_table(sample.train, sample.schema, int(rng.integers(2**31)), noise)
     return Case.of(sample, kind(epsilon, DELTA).fit(table).sample(len(sample.fresh), seed=int(rng.integers(2**31))))
 
 
