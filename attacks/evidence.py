@@ -30,6 +30,7 @@ Index = npt.NDArray[np.int64]
 NAMELESS = 3  # units with an id for each row without one that is a target
 MAX_POOL = 8_000
 LARGEST = 1e150
+EXACT = 2**53
 SMALLEST = 1e-150
 
 
@@ -191,7 +192,7 @@ def _read(frames: Mapping[str, pd.DataFrame], schema: Schema) -> dict[str, Table
     """Read each column once over all tables, so that equal cells get equal codes."""
     numbers, codes = [], []
     for column in _ordered(schema):
-        cells = pd.concat([f[column.name].astype(object) for f in frames.values()], ignore_index=True)
+        cells = _alike(pd.concat([f[column.name].astype(object) for f in frames.values()], ignore_index=True))
         if column.is_number:
             numbers.append(_numbers(cells, column, schema.file.decimal))
         else:
@@ -241,6 +242,13 @@ def _fold(text: str) -> str:
 def _without_truths(cells: pd.Series) -> pd.Series:
     """True and False as 1 and 0, which is what they are called where numbers are meant."""
     return _each(cells, lambda cell: int(cell) if isinstance(cell, bool) else cell)
+
+
+def _alike(cells: pd.Series) -> pd.Series:
+    """Integers as floats, if there are floats of more digits than these have: a frame makes them where a cell is missing, and a copy is a copy."""
+    if not any(isinstance(cell, float) and EXACT <= abs(cell) < np.inf for cell in cells):
+        return cells
+    return _each(cells, lambda cell: float(cell) if isinstance(cell, int) and not isinstance(cell, bool) and abs(cell) < LARGEST else cell)
 
 
 def _each(cells: pd.Series, change: Callable[[Any], Any]) -> pd.Series:

@@ -33,7 +33,7 @@ from attacks.verdict import AuditFinding, Outcome, Reason, decide, rows_each
 from dpsynth.errors import Fault, refuse
 from dpsynth.schema.schema import Schema
 
-FORMAT = 3
+FORMAT = 4
 DETECTED = 0.05
 LEAST_POOL = 1_000
 DISTANCE_WORK = 2e10

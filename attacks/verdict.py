@@ -30,8 +30,9 @@ Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 AuditFinding = Literal["passed", "failed", "missing"]
 
 KNOWN_CONTROLS = "people of the control are in the reference table as well"  # what `overlap` calls it, in reports too
-MOST_ROWS = 20  # synthetic rows for each row trained on: what they give away adds up, and tolerances are of a table like people's own
+MOST_ROWS = 20  # synthetic rows for each row of the training table: what they give away adds up, and tolerances are of a table like people's own
 ASKS_FOR_OVERLAP = 3  # the format of reports that say whether somebody is on both sides of the split
+COUNTS_ROWS = 4  # that of reports that were judged by their number of rows
 NEXT = {
     "tolerance_exceeded": "lower epsilon, or coarsen what leaks; do not hand this table out",
     "upper_bound": "hold back more units as controls, or lower epsilon",
@@ -48,7 +49,7 @@ NEXT = {
     "split_biased": "split by a secret key per privacy unit, never by time, place or file order",
     "split_overlap": "give each table as what it is, split with a privacy unit on one side only (`dpsynth split`), a household being one",
     "known_controls": "leave the control's people out of the reference",
-    "too_many_rows": "release about as many rows as there are people's, and sample more from the model afterwards",
+    "too_many_rows": "release about as many rows as people's table has; the verdict is of these, and of no further ones",
     "no_control": "hold back a control table: `dpsynth split`",
 }
 
@@ -94,7 +95,7 @@ def decide(
 
     `unreadable` names columns in which the synthetic table holds what no attack can read. `audit` is what the build's
     audit says of the code that made the table; None for a table that code of ours did not make. `overlap` says how people are on
-    both sides of the split; None where that was not checked. `rows_each` is how many synthetic rows there are for each row trained on.
+    both sides of the split; None where that was not checked. `rows_each` is how many synthetic rows there are for each row of the training table.
     """
     adjusted = _adjusted(endpoints)
     known = KNOWN_CONTROLS in (overlap or ())
@@ -155,16 +156,23 @@ def replay(document: Mapping[str, Any], policy: Policy) -> Verdict:
             audit=tests["audit"],
             unreadable=tests["unreadable"],
             overlap=tests["overlap"] if document["format"] >= ASKS_FOR_OVERLAP else (),
-            rows_each=rows_each(document["sizes"]),
+            rows_each=rows_each(document["sizes"]) if document["format"] >= COUNTS_ROWS else 1.0,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"not a report of attacks ({type(error).__name__})"
         raise BadInput(Fault("attacks.json", what, "give the file that `dpsynth attack` wrote")) from None
 
 
 def rows_each(sizes: Mapping[str, int]) -> float:
-    """Synthetic rows for each row trained on; of a table that nobody was trained on none are too many."""
-    return sizes["synthetic"] / sizes["train"] if sizes["train"] else 0.0
+    """Synthetic rows for each row of the training table; of a table that nobody was trained on none are too many.
+
+    Raises:
+        ValueError: sizes that are no numbers of rows.
+    """
+    rows, train = sizes["synthetic"], sizes["train"]
+    if not all(type(n) is int and n >= 0 for n in (rows, train)):
+        raise ValueError("not a number of rows")
+    return rows / train if train else 0.0
 
 
 def _p(value: float | None) -> float | None:
@@ -221,7 +229,9 @@ def _audit_missing(audit: AuditFinding | None) -> Iterator[Reason]:
 
 def _too_many_rows(rows_each: float) -> Iterator[Reason]:
     if not rows_each <= MOST_ROWS:
-        words = f"more than {MOST_ROWS} synthetic rows for each row trained on: what they give away adds up, and fewer people can be attacked"
+        words = (
+            f"more than {MOST_ROWS} synthetic rows for each row of the training table: what they give away adds up, and fewer people can be attacked"
+        )
         yield Reason("underpowered", None, None, words, NEXT["too_many_rows"])
 
 

@@ -44,5 +44,5 @@ class SeededNoise:
 
 def seeded_table(frame: pd.DataFrame, schema: Schema, seed: int, noise: type[SeededNoise] = SeededNoise) -> PrivateTable:
     """A table whose noise repeats with `seed`, and which of a unit's rows count; pass it to a generator's `fit`."""
-    key = np.random.default_rng(seed).bytes(KEY_BYTES)
+    key = np.random.default_rng([seed, 1]).bytes(KEY_BYTES)  # not the stream that the noise is from
     return PrivateTable(frame, schema, lambda request: request.cost_in(GDP), "unledgered", noise=noise(seed), key=key)

@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _cell_words(rivals, RESULTS / "gate_rivals.jsonl", generators=None, sizes=(2_000,))
     rivals.add_argument("--splits", type=int, default=20)
     rivals.add_argument("--rivals", nargs="+")
+    rivals.add_argument("--suite", nargs="+", default=(), help="in `table` our own lines that these codes of the attacks judged, not the present one")
     rivals.add_argument("--environments", type=Path, default=Path("/tmp/gate_rivals"))
     return parser
 

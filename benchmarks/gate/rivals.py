@@ -39,7 +39,7 @@ def main(asked: argparse.Namespace) -> int:
     if asked.step == "environments":
         return sum(not _made(asked.environments / rival, PACKAGES[rival]) for rival in rivals)
     if asked.step == "table":
-        print(markdown(_there(asked.results), list(_ours(RESULTS / "gate.jsonl"))))
+        print(markdown(_there(asked.results), list(_ours(RESULTS / "gate.jsonl", asked.suite))))
         return 0
     unique = [{"kept": True, "dropped": False}[word] for word in asked.near_unique]
     generators = asked.generators or PLANTED
@@ -86,11 +86,11 @@ def _there(results: Path) -> list[Line]:
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
-def _ours(results: Path) -> Iterator[Line]:
-    """This gate's verdicts, by its present code, on tables without a claim: as alarms that FAIL, and as what is not let out."""
+def _ours(results: Path, suites: Sequence[str]) -> Iterator[Line]:
+    """This gate's verdicts, by its present code or by those named, on tables without a claim: as alarms that FAIL, and as what is not let out."""
     from benchmarks.gate.judge import suite
 
-    for line in done(results, suite()).values():
+    for line in done(results, *(suites or [suite()])).values():
         for words, alarm in (("this gate: FAIL", line["bare"] == "FAIL"), ("this gate: no PASS", line["bare"] != "PASS")):
             yield line | {"rival": words, "alarm": alarm, "scores": {}, "cpu_s": line["cpu_gate"]}
 

@@ -153,10 +153,13 @@ def _too_many_rows(order: Order, policy: Policy) -> Iterator[Fault]:
     """Where the number of people is public and each has one row: else only the rows tell how many there are to train on."""
     from attacks.verdict import MOST_ROWS
 
-    people = order.schema.n_public if order.schema.unit.is_row else None
-    if people and isinstance(order.rows, int) and order.rows > MOST_ROWS * people * policy.split["train"]:
-        what = f"more than {MOST_ROWS} for each row trained on, of {people:,} in all: no policy passes such a table"
-        yield Fault("rows", what, f"write {people}, and sample more from the model afterwards")
+    people, share = order.schema.n_public if order.schema.unit.is_row else None, policy.split["train"]
+    if people and isinstance(order.rows, int):
+        # Each side of the split is drawn by lot: as few are trained on once in thirty thousand times.
+        most = max(int(MOST_ROWS * (people * share - 4 * math.sqrt(people * share * (1 - share)))), 1)
+        if order.rows > most:
+            what = f"more than {MOST_ROWS} for each row that is trained on, of {people:,} in all: no policy passes such a table"
+            yield Fault("rows", what, f"write at most {most}")
 
 
 def _out_faults(out: Path) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import attacks
-from attacks.evidence import Evidence
+from attacks.evidence import Evidence, read
 from dpsynth.cli import main
 from dpsynth.errors import BadInput
 from dpsynth.schema import Schema
@@ -144,6 +144,25 @@ def test_a_replayed_report_holds_probabilities(good: Tables) -> None:
             document["tests"][name] = value
             with pytest.raises(BadInput):
                 attacks.replay(document, report.policy)
+
+
+@pytest.mark.parametrize("name", ["train", "synthetic"])
+@pytest.mark.parametrize("value", [-1, 0.5, float("inf"), True, None, "400"])
+def test_a_replayed_report_holds_numbers_of_rows(name: str, value: object, good: Tables) -> None:
+    report = good.judged()
+    document = json.loads(json.dumps(report.document()))
+    document["sizes"][name] = value
+    with pytest.raises(BadInput):
+        attacks.replay(document, report.policy)
+
+
+def test_a_long_code_is_copied_though_a_frame_made_a_float_of_it() -> None:
+    """A missing cell makes floats of a frame's integers; from 2^53 on these are spelled otherwise."""
+    column = {"name": "code", "type": "categorical", "categories": None, "categories_basis": "open"}
+    schema = Schema.from_dict({"name": "codes", "privacy_unit": {"unit": "row"}, "columns": [column]})
+    codes = [2**53 + 2, 2**53 + 8]
+    made = read({"train": pd.DataFrame({"code": codes}), "synthetic": pd.DataFrame({"code": [float(codes[0]), np.nan]})}, schema)
+    assert made["train"].codes[0] == made["synthetic"].codes[0] != made["train"].codes[1]
 
 
 @pytest.mark.parametrize("side", ["train", "control", "reference", "synthetic"])

@@ -145,6 +145,10 @@ FAULTS: dict[str, tuple[Callable[[Desk], None], str]] = {
         "above 1 / 50 units",
     ),
     "rows": (option("rows", "many"), "rows: not a whole number"),
+    "more rows than any policy passes": (
+        both(lambda d: d.write_schema(n_public={"value": 1000, "source": "report"}), option("rows", "12841")),
+        "write at most 12840",
+    ),
     "output under a file": (lambda d: option("out", str(d.table / "out"))(d), "is not a folder"),
     "output where nothing can be made": (option("out", "/proc/dpsynth-out"), "cannot be made"),
     "too little memory": (lambda d: d.write_schema(n_public={"value": 10**12, "source": "report"}), "MB are needed by the plan"),

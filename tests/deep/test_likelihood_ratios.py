@@ -78,8 +78,11 @@ def test_a_network_that_learnt_its_rows_by_heart_tells_who_they_were(make: Calla
 
 
 @pytest.mark.parametrize("kind", [DPVAE, DPDiffusion])
-def test_a_network_trained_through_the_kernel_does_not(kind: type[DPVAE], monkeypatch: pytest.MonkeyPatch) -> None:
-    """At (1, 1e-2), a mu of .52, no attack's area is above Phi(mu / sqrt 2) = .64 in the mean; of a thousand people by five standard errors .73."""
+def test_networks_trained_through_the_kernel_can_be_asked_and_keep_within_their_budget(kind: type[DPVAE], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At (1, 1e-2), a mu of .52, no attack's area is above Phi(mu / sqrt 2) = .64 in the mean; of a thousand people by five standard errors .73.
+
+    No proof of the noise, which is the audits' part: a plan of so few steps learns nobody by heart without any either (.54 of the autoencoder).
+    """
     trained, learn = list[Likelihood](), learning.learn
     monkeypatch.setattr(learning, "learn", lambda table, network, columns: (learn(table, network, columns), trained.append(network)))
     codes, inside = people(MANY)
