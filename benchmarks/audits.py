@@ -22,9 +22,7 @@ from dpsynth.synthesizers.registry import DEEP, generator_named
 from dpsynth.synthesizers.registry import GENERATORS as COUNTING
 
 GENERATORS = COUNTING | {name: generator_named(name) for name in DEEP}
-
-
-# Of sound code one in a thousand of these scripts accuses any generator, by many runs or, where it counts, by one.
+# Once in a thousand times this script accuses any generator of sound code: by many runs or, of one that counts, by one run.
 SHARE = ALPHA / (len(GENERATORS) + len(COUNTING))
 
 

@@ -158,7 +158,7 @@ def _too_many_rows(order: Order, policy: Policy) -> Iterator[Fault]:
         # Each side of the split is drawn by lot: as few are trained on once in thirty thousand times.
         most = max(int(MOST_ROWS * (people * share - 4 * math.sqrt(people * share * (1 - share)))), 1)
         if order.rows > most:
-            what = f"more than {MOST_ROWS} for each row that is trained on, of {people:,} in all: no policy passes such a table"
+            what = f"may come to more than {MOST_ROWS} for each row trained on, of {people:,} people in all: then no policy passes the table"
             yield Fault("rows", what, f"write at most {most}")
 
 
