@@ -60,9 +60,34 @@ class JunctionTree:
             roots.append(i if parent < 0 else roots[parent])
         return tuple(roots)
 
-    def roots_of(self, names: Iterable[str]) -> set[int]:
-        """The roots above all cliques that hold one of these attributes."""
-        return {self.roots[i] for n in names for i in self._holders[n]}
+    def top(self, name: str) -> int:
+        """The clique nearest to the root that holds an attribute."""
+        return min(self._holders[name])
+
+    def towards(self, i: int, below: int) -> int:
+        """The child of clique i that clique `below` is under, or is."""
+        return self._path(below)[len(self._path(i))]
+
+    def meeting(self, names: Iterable[str]) -> int:
+        """The lowest clique that the tops of all names, of one component, are under, or are."""
+        tops = {self.top(n) for n in names}
+        while len(tops) > 1:
+            last = max(tops)
+            tops = tops - {last} | {self.parents[last]}
+        return tops.pop()
+
+    def _path(self, i: int) -> tuple[int, ...]:
+        """The cliques from the root down to clique i."""
+        if i not in self._paths:
+            walked = [i]
+            while self.parents[walked[-1]] >= 0:
+                walked.append(self.parents[walked[-1]])
+            self._paths[i] = tuple(reversed(walked))
+        return self._paths[i]
+
+    @cached_property
+    def _paths(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     @cached_property
     def _holders(self) -> dict[str, set[int]]:

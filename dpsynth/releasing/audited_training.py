@@ -9,8 +9,8 @@ steps are those that serve every network (`dpsynth/privacy/training.py`). Each c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -67,7 +67,12 @@ CASES = (
 
 def audit_steps(runs: int, alpha: float, cases: tuple[Case, ...] = CASES) -> Audit:
     """Take the steps of each case's plan `runs` times on each of its two tables and bound their mu from below; the case that shows most."""
-    return max((_audited(case, runs, alpha / len(cases)) for case in cases), key=lambda a: a.mu_low / a.mu_charged)
+    return _worst([_audited(case, runs, alpha / len(cases)) for case in cases], alpha)
+
+
+def _worst(audits: Sequence[Audit], alpha: float) -> Audit:
+    """The one that shows most, which all of them together show at `alpha`."""
+    return replace(max(audits, key=lambda a: a.mu_low / a.mu_charged), alpha=alpha)
 
 
 def _audited(case: Case, runs: int, alpha: float) -> Audit:
@@ -127,7 +132,7 @@ def _standing(generator: Generator, rows: pd.DataFrame) -> float:
 def audit_trained(kind: type[Generator], runs: int, epsilon: float, delta: float, alpha: float) -> Audit:
     """The worse of the two looks, which share `alpha`: at its counts, and at the steps of the trainer that it shares with all others that train."""
     counts = audit_counts(kind, runs // COUNTED_ONE_IN, epsilon, delta, alpha / 2)
-    return max(counts, _steps_of_all(runs, alpha / 2), key=lambda a: a.mu_low / a.mu_charged)
+    return _worst([counts, _steps_of_all(runs, alpha / 2)], alpha)
 
 
 @cache

@@ -52,7 +52,7 @@ FAMILY, VIEWS, REFIT_NETWORK, REFIT_CELL = 60, 1.8, 6e-4, 6e-5
 OPEN = 0.7
 # AIM buys about strength^.15 marginals a column (25 of 15 columns at strength 270, 54 at 1,600, 174 of 50 columns at 3,000), and four rounds only
 # raise the stakes. By then its model is of one part, so that a pair is as far apart as there are columns between: seconds for each of these.
-BOUGHT_BY_STRENGTH, RAISES, ACROSS = 0.15, 4, 5e-6
+BOUGHT_BY_STRENGTH, RAISES, ACROSS = 0.15, 4, 3e-6
 # Seconds of AIM to refit once, for a strength of 1 and columns of one code: its cliques have about three columns, and more of them are bought by a
 # greater strength. At most so long, the model being full.
 REFIT, REFIT_BY_STRENGTH, LONGEST_REFIT = 7.6e-7, 0.5, 0.125

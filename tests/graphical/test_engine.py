@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpsynth.graphical import Domain, Factor, Graph, GraphicalModel, JunctionTree, belief
+from dpsynth.graphical import Domain, Factor, Graph, GraphicalModel, JunctionTree, belief, distant
 from dpsynth.graphical.belief import Belief, Layout, Plan, log_space, plan_for
 from dpsynth.graphical.graph import eliminated as fast_eliminated
 
@@ -225,6 +226,47 @@ def test_what_is_impossible_stays_so_and_the_rest_is_right(scale: float) -> None
         found, wanted = model.project(names), marginal(domain, joint, names)
         np.testing.assert_allclose(found, wanted, atol=1e-9)
         assert (found[wanted == 0] == 0).all()
+
+
+@pytest.mark.parametrize("most", [0, 20, 10**6])
+def test_distant_names_do_not_hang_on_what_was_asked_for_before(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept for the next name is the same whichever came first, and may be forgotten."""
+    monkeypatch.setattr(distant, "MOST_KEPT", most)
+    domain = Domain(tuple("abcdefgh"), (2, 3, 2, 3, 2, 3, 2, 3))
+    potentials = potentials_of(domain, [("a", "b"), ("b", "c", "d"), ("d", "e"), ("c", "f"), ("f", "g")])
+    joint = joint_of(domain, potentials)
+    wanted = [names for size in (2, 3, 4) for names in combinations(domain.names, size)]
+    for seed in range(3):
+        model = model_of(domain, potentials)
+        for k in np.random.default_rng(seed).permutation(len(wanted)):
+            np.testing.assert_allclose(model.project(wanted[k]), marginal(domain, joint, wanted[k]), atol=1e-12)
+            assert model._distant._kept <= most + 1_000  # what one of these asks for
+
+
+def test_marginals_are_the_same_to_the_bit_whatever_the_hashes_of_names() -> None:
+    code = """
+import hashlib, itertools, numpy as np
+from dpsynth.graphical import Domain, Factor, GraphicalModel, JunctionTree
+domain, rng = Domain(tuple("abcdefg"), (3,) * 7), np.random.default_rng(0)
+potentials = {c: Factor(domain.project(c), rng.normal(size=(3,) * len(c))) for c in map(tuple, ("abc", "ad", "be", "cf", "dg"))}
+model = GraphicalModel.from_potentials(JunctionTree.build(domain, potentials), potentials, 1.0)
+print(hashlib.sha256(b"".join(model.project(c).tobytes() for c in itertools.combinations("abcdefg", 3))).hexdigest())
+"""
+    found = {
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": s}, capture_output=True, check=True).stdout for s in "013"
+    }
+    assert len(found) == 1
+
+
+def test_a_chain_of_thousands_of_attributes_is_no_obstacle() -> None:
+    names = tuple(f"n{i}" for i in range(2_000))
+    flip = Factor(Domain(("x", "y"), (2, 2)), np.log([[0.99, 0.01], [0.01, 0.99]]))
+    domain = Domain(names, (2,) * len(names))
+    cliques = list(pairwise(names))
+    tree = JunctionTree(domain, tuple(cliques), (-1, *range(len(cliques) - 1)), ((), *((n,) for n in names[1:-1])))
+    model = GraphicalModel.from_potentials(tree, {c: Factor(domain.project(c), flip.values) for c in cliques}, 1.0)
+    kept = (1 + 0.98**1_999) / 4
+    np.testing.assert_allclose(model.project((names[0], names[-1])), [[kept, 0.5 - kept], [0.5 - kept, kept]], atol=1e-12)
 
 
 def test_hundreds_of_attributes_are_no_obstacle() -> None:

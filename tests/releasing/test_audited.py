@@ -260,4 +260,6 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeyp
 def test_the_audits_of_a_build_share_one_error_rate() -> None:
     carried = json.loads((files("dpsynth") / "resources" / audited.FINDINGS).read_text(encoding="utf-8"))["generators"]
     assert set(carried) == {*GENERATORS, *DEEP}
-    assert sum(found["alpha"] for found in carried.values()) < audited.ALPHA
+    shares = [found["alpha"] for found in carried.values()]
+    assert len(set(shares)) == 1  # what many runs show of each; one run more of each that counts has as much
+    assert sum(shares) + shares[0] * len(GENERATORS) == pytest.approx(audited.ALPHA)

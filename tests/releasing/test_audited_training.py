@@ -10,10 +10,13 @@ import pytest
 
 pytest.importorskip("opacus")
 
+from attacks.audit import Audit
 from dpsynth.privacy import training
 from dpsynth.privacy.noise import SystemNoise
+from dpsynth.releasing import audited_training
 from dpsynth.releasing.audited import ALPHA
-from dpsynth.releasing.audited_training import CASES, CLIP, Case, audit_steps
+from dpsynth.releasing.audited_training import CASES, CLIP, Case, audit_steps, audit_trained
+from dpsynth.synthesizers.registry import generator_named
 
 RUNS = 300
 OWN, BY_CHANCE, ALL = CASES
@@ -24,6 +27,21 @@ def test_nothing_is_found_in_ours() -> None:
     found = audit_steps(RUNS, ALPHA)
     assert not found.violated, found.words
     assert found.detectable < 2.5
+
+
+def test_all_that_is_looked_at_shares_one_error_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[float] = []
+
+    def looked(without: Any, with_unit: Any, mu_charged: float, alpha: float, *more: Any) -> Audit:
+        spent.append(alpha)
+        return Audit(mu_charged, 0.0, "nothing", 2.0, 1, alpha)
+
+    monkeypatch.setattr(audited_training, "audit", looked)
+    monkeypatch.setattr(audited_training, "audit_counts", lambda kind, runs, epsilon, delta, alpha: looked([], [], 1.0, alpha))
+    monkeypatch.setattr(audited_training, "_steps_of_all", audited_training._steps_of_all.__wrapped__)
+    monkeypatch.setattr(audited_training, "_looks", lambda *_: [])
+    found = audit_trained(generator_named("gan"), 20, 1.0, 1e-2, 0.02)
+    assert found.alpha == 0.02 and sum(spent) == pytest.approx(0.02) and len(spent) == 1 + len(CASES)
 
 
 def without_noise(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
