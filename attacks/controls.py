@@ -13,7 +13,7 @@ from attacks.distances import spread
 from attacks.evidence import Codes, Evidence, Floats, Index, Table
 from attacks.grid import ways_of_writing
 from attacks.membership import Coding, Tree
-from attacks.nearest import FEWEST_RARE, Flags, rare_cells, rare_rows
+from attacks.nearest import Flags, hardly_any, rare_cells, rare_rows
 
 Cells = TypeVar("Cells", Floats, Codes)
 
@@ -43,7 +43,7 @@ def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table
     """2 % of the synthetic rows replaced by copies of members with a value of their own, written as the synthetic table is unless nearly
     nobody has one so."""
     ways = [(way, rare_cells(way).any(axis=1)) for way in ways_of_writing(evidence)]
-    written, rare = ([(w, r) for w, r in ways if r[: len(evidence.members)].sum() >= FEWEST_RARE] or ways)[-1]
+    written, rare = ([(w, r) for w, r in ways if not hardly_any(r, evidence)] or ways)[-1]
     return _with_copies(evidence, rare, rng, written.members)
 
 

@@ -28,45 +28,54 @@ TIMES_CLOSER = 20
 
 
 def exact_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
-    """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare.
+    """1 where a synthetic row equals the target in every column, 0 where none does, NaN where the target is not rare (few: `_of_rare_rows`).
 
-    Numbers are compared to five digits, so that a copy is a copy with a trace of noise on it. What chance could do is for where there are no
-    controls: of all members, so of the rare ones more (`chance.py`).
-
-    Raises `UnanswerableError` with fewer than 20 rare members.
+    Numbers are compared to five digits, so that a copy is a copy with a trace of noise on it. What chance could do is for where there are
+    no controls: of all members, so of the rare ones more (`chance.py`).
     """
-    rare = rare_rows(evidence)
-    _require_rare(rare[: len(evidence.members)], "rows")
     by_chance = most_met(_keys(evidence.pool.rounded(DIGITS)), _keys(evidence.synthetic.rounded(DIGITS)))
-    scores = Scores.split(np.where(rare, met(evidence), np.nan), evidence)
-    return replace(scores, chance=min(1.0, by_chance / rare[: len(evidence.members)].mean()))
+    scores = _of_rare_rows(met(evidence), evidence)
+    asked = max(1, np.count_nonzero(~np.isnan(scores.members)))
+    return replace(scores, chance=min(1.0, by_chance * len(scores.members) / asked))
 
 
 def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
-    """1 where a synthetic row is twenty times closer to the target than any other target is, 0 where none is, NaN where the target is not rare.
+    """1 where a synthetic row is twenty times closer to the target than any other target is, 0 where none is.
+
+    NaN where the target is not rare (few: `_of_rare_rows`).
 
     A copy whose numbers are off by a little is nobody else's. What chance brings so close is as close to controls as to members.
 
-    Raises `UnanswerableError` with fewer than 20 rare members, or without a rare control to compare them with.
+    Raises `UnanswerableError` without a rare control to compare rare members with.
     """
-    rare = rare_rows(evidence)
-    _require_rare(rare[: len(evidence.members)], "rows")
-    if not rare[len(evidence.members) :].any():
-        raise UnanswerableError("underpowered", "no control stands alone, so that what chance brings so close is not known")
     synthetic, other = neighbours(evidence).near[:, 0], surroundings(evidence).to_others[:, 0]
-    return Scores.split(np.where(rare, TIMES_CLOSER * synthetic < other, np.nan), evidence)
+    scores = _of_rare_rows(TIMES_CLOSER * synthetic < other, evidence)
+    if np.isnan(scores.controls).all():
+        raise UnanswerableError("underpowered", "no control stands alone, so that what chance brings so close is not known")
+    return scores
 
 
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
     """1 where some value that only this target holds appears in the synthetic table, else 0.
 
     Values are compared as they are and by the digits that the synthetic table has (`grid.py`), and are rare as they are compared.
-
-    Raises `UnanswerableError` with fewer than 20 members that hold such a value, whichever way it is written.
     """
     ways = [(way, rare_cells(way)) for way in ways_of_writing(evidence)]
-    _require_rare(max((rare[: len(evidence.members)].any(axis=1) for _, rare in ways), key=np.count_nonzero), "values")
-    return Scores.split(np.any([_shown(way, rare) for way, rare in ways], axis=0).astype(np.float64), evidence)
+    shown = np.any([_shown(way, rare) for way, rare in ways], axis=0).astype(np.float64)
+    few = all(hardly_any(rare.any(axis=1), evidence) for _, rare in ways)
+    return replace(Scores.split(shown, evidence), few=few)
+
+
+def _of_rare_rows(hits: Flags, evidence: Evidence) -> Scores:
+    """Hits among rare targets, NaN for the others. Of few rare targets they are a share of everybody: of five, nothing could be bounded."""
+    rare = rare_rows(evidence)
+    few = hardly_any(rare, evidence)
+    return replace(Scores.split(np.where(rare | few, hits & rare, np.nan), evidence), few=few)
+
+
+def hardly_any(rare: Flags, evidence: Evidence) -> bool:
+    """Whether fewer than 20 members are rare, by the share of all targets that are: this too cannot depend on who is a member."""
+    return bool(rare.mean() * len(evidence.members) < FEWEST_RARE)
 
 
 def _shown(evidence: Evidence, rare: Flags) -> Flags:
@@ -149,11 +158,6 @@ def rare_cells(evidence: Evidence) -> Flags:
     numbers = [_lone(pool.numbers[:, j]) for j in range(pool.numbers.shape[1])]
     codes = [_single(pool.codes[:, j]) & (pool.codes[:, j] >= 0) for j in range(pool.codes.shape[1])]
     return np.column_stack([*numbers, *codes])
-
-
-def _require_rare(rare: Flags, what: str) -> None:
-    if rare.sum() < FEWEST_RARE:
-        raise UnanswerableError("not_applicable", f"fewer than {FEWEST_RARE} members have rare {what}")
 
 
 def _single(values: npt.NDArray[np.generic]) -> Flags:

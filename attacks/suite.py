@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -221,6 +221,7 @@ def run(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Gener
         _require_targets(attack, evidence)
         scores = attack.score(evidence, rng)
         measured = {name: measure.of(scores, policy.tolerance.get(name), policy.confidence) for name, measure in attack.measures.items()}
+        _require_something(scores, measured.values())
         seen = _control_detected(attack, evidence, policy, rng)
     except UnanswerableError as reason:
         return _unmeasured(attack, policy, _status(reason), str(reason), started), None
@@ -235,6 +236,12 @@ def _require_targets(attack: Attack, evidence: Evidence) -> None:
         raise UnanswerableError("underpowered", "fewer than two members, or no synthetic rows")
     if len(evidence.controls) < 2 and (attack.needs_control or len(evidence.controls)):
         raise UnanswerableError("underpowered", "fewer than two controls")
+
+
+def _require_something(scores: Scores, measured: Iterable[Estimate]) -> None:
+    """Of few, nothing found is no evidence either way, and too few to be told; what is found counts as it does of many."""
+    if scores.few and not any(e.p_null < DETECTED for e in measured):
+        raise UnanswerableError("not_applicable", "hardly any member is what this looks for, and no more came out than by chance")
 
 
 def _control_detected(attack: Attack, evidence: Evidence, policy: Policy, rng: np.random.Generator) -> bool:

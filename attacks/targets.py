@@ -7,6 +7,7 @@ a member nor on what leaked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,9 @@ def among(targets: Targets, score: Score) -> Score:
     """The attack on some of the people only: NaN for the others."""
 
     def attack(evidence: Evidence, rng: np.random.Generator) -> Scores:
-        return Scores.split(np.where(targets(evidence), score(evidence, rng).pooled, np.nan), evidence)
+        found, n = score(evidence, rng), len(evidence.members)
+        chosen = np.where(targets(evidence), found.pooled, np.nan)
+        return replace(found, members=chosen[:n], controls=chosen[n:])
 
     return attack
 
@@ -40,12 +43,13 @@ def outliers(evidence: Evidence) -> Flags:
 
 def holders_of_rare_categories(evidence: Evidence) -> Flags:
     """The tenth whose rarest category the fewest others hold; nobody without categories."""
-    held = np.column_stack([np.zeros((len(evidence.pool), 0)), *(_holders(codes) for codes in evidence.pool.codes.T)])
+    held = np.column_stack([np.zeros((len(evidence.pool), 0)), *(holders(codes) for codes in evidence.pool.codes.T)])
     return _most(-held.min(axis=1)) if held.shape[1] else np.zeros(len(held), dtype=bool)
 
 
-def _holders(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    _, value, count = np.unique(codes, return_inverse=True, return_counts=True)
+def holders(cells: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """How many hold what each one holds, shape (n,)."""
+    _, value, count = np.unique(cells, return_inverse=True, return_counts=True)
     return np.asarray(count[value])
 
 

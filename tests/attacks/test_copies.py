@@ -38,9 +38,9 @@ def p(e: Evidence, weights: np.ndarray, rng: np.random.Generator, permutations: 
 
 
 def test_where_nobody_is_in_a_crowd_the_weight_is_the_likelihood_ratio_at_the_share_that_is_met() -> None:
-    alone = Table(np.empty((40, 0)), np.arange(40, dtype=np.int32)[:, None] + np.array([0, 100, 200], dtype=np.int32))
-    members, controls = (alone.take(rows) for rows in np.split(np.arange(40), 2))
-    e = Evidence(members, controls, members.take(np.arange(0)), alone.take(np.arange(10)), members, tuple("abc"))
+    alone = Table(np.empty((32, 0)), np.arange(32, dtype=np.int32)[:, None] + np.array([0, 100, 200], dtype=np.int32))
+    members, controls = (alone.take(rows) for rows in np.split(np.arange(32), 2))
+    e = Evidence(members, controls, members.take(np.arange(0)), alone.take(np.arange(8)), members, tuple("abc"))
     assert copies(e) == pytest.approx(np.where(met(e), np.log((1 - COPIED) + COPIED / 0.25), np.log(1 - COPIED)), rel=1e-3)
 
 
@@ -50,6 +50,18 @@ def test_whoever_stands_alone_weighs_more_than_somebody_in_a_crowd() -> None:
     crowd = (e.pool.codes < 4).all(axis=1)
     assert weights[hits & ~crowd].min() > weights[hits & crowd].max() > np.log(1 - COPIED)
     assert (weights[~hits] == np.log1p(-COPIED)).all()
+
+
+def test_whose_cells_are_common_weighs_less_than_who_has_cells_of_his_own() -> None:
+    """Nobody is near anybody, but the cells of half of the people are anybody's."""
+    rng = np.random.default_rng(9)
+    common = rng.random(800) < 0.5
+    own = 100 + rng.permuted(np.tile(np.arange(800), (12, 1)), axis=1).T
+    pool = Table(np.empty((800, 0)), np.where(common[:, None], rng.integers(0, 8, (800, 12)), own).astype(np.int32))
+    met_ones = np.concatenate([np.flatnonzero(common)[:60], np.flatnonzero(~common)[:6]])
+    e = Evidence(pool.take(np.arange(400)), pool.take(np.arange(400, 800)), pool.take(np.arange(0)), pool.take(met_ones), pool, tuple("abcdefghijkl"))
+    weights = copies(e)
+    assert weights[met(e) & ~common].min() > 4 * weights[met(e) & common].max() > 0
 
 
 def crowded(members: Table, controls: Table, reference: Table, synthetic: Table) -> Evidence:

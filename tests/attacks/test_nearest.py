@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from attacks.controls import near_copies_of_rare_rows
 from attacks.distances import Surroundings, neighbours, surroundings
 from attacks.evidence import Evidence, Table
 from attacks.kernels import LANES, k_nearest, scan
-from attacks.scores import UnanswerableError
+from attacks.scores import Scores, UnanswerableError
+from attacks.targets import among
 
 RNG = np.random.default_rng(0)
 
@@ -180,12 +182,32 @@ def test_rows_without_numbers_are_matched_whole_or_not_at_all() -> None:
     assert np.array_equal(exact, near, equal_nan=True) and np.nansum(near) > 0
 
 
-def test_few_rare_rows_are_not_applicable() -> None:
-    e = evidence(np.random.default_rng(4), 60, 2)
-    for score in (nearest.exact_match, nearest.near_match):
-        with pytest.raises(UnanswerableError) as caught:
-            score(e, np.random.default_rng(0))
-        assert caught.value.status == "not_applicable"
+def few_rare() -> tuple[Evidence, np.ndarray]:
+    """A crowd of equals among whom six members and six controls stand alone, in numbers too; where these are."""
+    codes = np.zeros((400, 3), dtype=np.int32)
+    codes[:6], codes[200:206] = 10 + np.arange(18).reshape(6, 3), 40 + np.arange(18).reshape(6, 3)
+    pool = Table(np.where(codes[:, :1] > 0, 1_000.0 * codes[:, :1], RNG.integers(0, 3, (400, 1)).astype(float)), codes)
+    members, controls = pool.take(np.arange(200)), pool.take(np.arange(200, 400))
+    return Evidence(members, controls, controls, members.take(np.arange(50)), members, ("n", "a", "b", "c")), codes[:, 0] > 0
+
+
+@pytest.mark.parametrize("score", [nearest.exact_match, nearest.near_match, nearest.rare_value])
+def test_of_few_rare_rows_hits_are_a_share_of_everybody(score: Callable[[Evidence, np.random.Generator], Scores]) -> None:
+    e, rare = few_rare()
+    found = score(e, np.random.default_rng(0))
+    assert found.few and found.pooled.tolist() == [1.0] * 6 + [0.0] * 394
+    assert among(lambda e: rare, score)(e, np.random.default_rng(0)).few
+    assert among(lambda e: rare, score)(e, np.random.default_rng(0)).targets()[0].tolist() == [1.0] * 6
+    assert not score(evidence(np.random.default_rng(4), 60, 400), np.random.default_rng(0)).few
+
+
+def test_whether_few_are_rare_does_not_hang_on_whose_side_they_are() -> None:
+    """Thirty of 120 who stand alone, all of them members or all of them controls: fifteen a side, were they split by lot."""
+    alone = Table(np.empty((30, 0)), np.arange(1, 91, dtype=np.int32).reshape(30, 3))
+    alike = Table(np.empty((90, 0)), np.zeros((90, 3), dtype=np.int32))
+    for pool in (alone.then(alike), alike.then(alone)):
+        members, controls = pool.take(np.arange(60)), pool.take(np.arange(60, 120))
+        assert nearest.exact_match(Evidence(members, controls, controls, alike, members, tuple("abc")), RNG).few
 
 
 def test_a_rare_number_stands_a_hundred_steps_apart() -> None:

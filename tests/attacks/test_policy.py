@@ -52,7 +52,7 @@ def test_the_stated_tolerances() -> None:
 
 def test_every_fault_at_once_with_its_place(tmp_path: Path) -> None:
     text = Policy.load("internal").text
-    text = text.replace("max_epsilon = 100.0", "max_epsilon = true").replace("version = 3", "vresion = 3")
+    text = text.replace("max_epsilon = 100.0", "max_epsilon = true").replace("version = 4", "vresion = 4")
     text = text.replace("confidence = 0.95", "confidence = 95").replace("train = 0.7", "train = 0.8")
     path = tmp_path / "mine.toml"
     path.write_text(text)

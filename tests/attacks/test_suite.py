@@ -12,7 +12,7 @@ import pytest
 
 import attacks
 from attacks import suite
-from attacks.evidence import Evidence
+from attacks.evidence import Evidence, Table
 from attacks.measures import Measure
 from attacks.policy import Policy
 from attacks.scores import Scores
@@ -47,6 +47,28 @@ def codes(report: attacks.Report) -> set[tuple[str, str | None]]:
 
 def evidence_of(split: Split) -> Evidence:
     return Evidence.collect(split.train, split.control, split.fresh, split.schema, split.reference, np.random.default_rng(SEED))
+
+
+def few_rare_people() -> Evidence:
+    """2,000 on either side who are all alike, but for twelve each who are alike nobody."""
+    codes = np.zeros((4_000, 3), dtype=np.int32)
+    codes[:12], codes[2_000:2_012] = np.arange(1, 37).reshape(12, 3), np.arange(41, 77).reshape(12, 3)
+    pool = Table(1_000.0 * codes[:, :1] + np.random.default_rng(0).integers(0, 3, (4_000, 1)), codes)
+    members, controls = pool.take(np.arange(2_000)), pool.take(np.arange(2_000, 4_000))
+    return Evidence(members, controls, controls, controls.take(np.arange(100, 2_000)), members, tuple("nabc"))
+
+
+@pytest.mark.parametrize("name", ["exact_match", "near_match", "rare_value"])
+def test_few_rare_people_are_judged_where_some_came_out_and_else_do_not_apply(name: str) -> None:
+    policy, e = Policy.load("partner-contract"), few_rare_people()
+    attack = next(a for a in suite.suite(policy) if a.name == name)
+    out, one_out = e.members.take(np.arange(8)), e.members.take(np.arange(1))
+    (leaked,), _ = suite.run(attack, e.against(e.synthetic.then(out)), policy, np.random.default_rng(0))
+    assert (leaked.status, leaked.control_detected) == ("ok", True)
+    assert leaked.estimate is not None and leaked.estimate.effect == pytest.approx(8 / 2_000) and leaked.estimate.upper > 0.005
+    for harmless in (e, e.against(e.synthetic.then(one_out)), e.against(e.synthetic.then(out).then(e.controls.take(np.arange(8))))):
+        (found,), _ = suite.run(attack, harmless, policy, np.random.default_rng(0))
+        assert (found.status, found.estimate) == ("not_applicable", None)
 
 
 @pytest.fixture(scope="module")

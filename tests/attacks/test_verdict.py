@@ -178,7 +178,7 @@ def test_what_an_earlier_version_judged_is_judged_again_by_the_policy_that_came_
     """A policy may know few endpoints that can only fail a table, and before format 3 no report said what an attacker knows."""
     known = (*REQUIRED, "distance", "attribute_inference_confident")
     lines = [line for line in POLICY.text.splitlines() if line.split(" = ")[0] in known or line.split(" = ")[0] not in MAY_FAIL_ONLY]
-    policy = Policy.from_text("\n".join(lines).replace("version = 3", "version = 2"))
+    policy = Policy.from_text("\n".join(lines).replace("version = 4", "version = 2"))
     attacks = [{k: v for k, v in e.document().items() if k != "knows"} for name, e in good().items() if name in known]
     tests = {"exchangeability_p": 0.5, "blind_p": 0.5, "claim_p": 0.5, "has_control": True, "audit": "passed", "unreadable": []}
     document = {
