@@ -75,7 +75,7 @@ def _of_rare_rows(hits: Flags, evidence: Evidence) -> Scores:
 
 def hardly_any(rare: Flags, evidence: Evidence) -> bool:
     """Whether fewer than 20 members are rare, by the share of all targets that are: this too cannot depend on who is a member."""
-    return bool(rare.mean() * len(evidence.members) < FEWEST_RARE)
+    return bool(rare.sum() * len(evidence.members) < FEWEST_RARE * max(1, len(rare)))
 
 
 def _shown(evidence: Evidence, rare: Flags) -> Flags:

@@ -364,7 +364,7 @@ EYES = (
     Mutation(
         "whether few are rare hangs on who is a member",
         "attacks/nearest.py",
-        "return bool(rare.mean() * len(evidence.members) < FEWEST_RARE)",
+        "return bool(rare.sum() * len(evidence.members) < FEWEST_RARE * max(1, len(rare)))",
         "return bool(rare[: len(evidence.members)].sum() < FEWEST_RARE)",
         (f"{CLOSE}::test_whether_few_are_rare_does_not_hang_on_whose_side_they_are",),
     ),
