@@ -13,7 +13,7 @@ from attacks.distances import spread
 from attacks.evidence import Codes, Evidence, Floats, Index, Table
 from attacks.grid import ways_of_writing
 from attacks.membership import Coding, Tree
-from attacks.nearest import Flags, hardly_any, rare_cells, rare_rows
+from attacks.nearest import Flags, hardly_any, rare_cells, rare_rows, single_cells
 
 Cells = TypeVar("Cells", Floats, Codes)
 
@@ -45,6 +45,11 @@ def copies_of_rare_values(evidence: Evidence, rng: np.random.Generator) -> Table
     ways = [(way, rare_cells(way).any(axis=1)) for way in ways_of_writing(evidence)]
     written, rare = ([(w, r) for w, r in ways if not hardly_any(r, evidence)] or ways)[-1]
     return _with_copies(evidence, rare, rng, written.members)
+
+
+def copies_of_single_values(evidence: Evidence, rng: np.random.Generator) -> Table:
+    """The same of members with a value of their own, however near others' are."""
+    return _with_copies(evidence, single_cells(evidence).any(axis=1), rng, evidence.members)
 
 
 def noisy_copies(evidence: Evidence, rng: np.random.Generator) -> Table:

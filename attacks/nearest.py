@@ -6,6 +6,7 @@ depend on who is a member: under no leak the hits are spread over both groups by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 FEWEST_RARE = 20
+FOUND = 0.05
+FOUND_BY_CHANCE_TOO = 0.01
 DIGITS = 5
 ISOLATION_STEPS = 100
 TIMES_CLOSER = 20
@@ -56,26 +59,47 @@ def near_match(evidence: Evidence, rng: np.random.Generator) -> Scores:
 
 
 def rare_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
-    """1 where some value that only this target holds appears in the synthetic table, else 0.
+    """1 where some value that only this target holds, and no other comes near, appears in the synthetic table, else 0.
 
     Values are compared as they are and by the digits that the synthetic table has (`grid.py`), and are rare as they are compared.
     """
-    ways = [(way, rare_cells(way)) for way in ways_of_writing(evidence)]
-    shown = np.any([_shown(way, rare) for way, rare in ways], axis=0).astype(np.float64)
-    few = all(hardly_any(rare.any(axis=1), evidence) for _, rare in ways)
-    return replace(Scores.split(shown, evidence), few=few)
+    scores = Scores.split(_shown_by(rare_cells, evidence), evidence)
+    return replace(scores, judged_below=FOUND) if _hardly_any_value(evidence) else scores
+
+
+def single_value(evidence: Evidence, rng: np.random.Generator) -> Scores:
+    """1 where some value that only this target holds appears in the synthetic table, however near others' are, else 0.
+
+    What `rare_value` is where values lie close: hours of work, a questionnaire's counts. Strangers meet such values as well, so a sound table
+    shows many, of members and controls alike, and more of members than by chance has to be plain.
+
+    Raises `UnanswerableError` where there are rare values enough to be bounded.
+    """
+    if not _hardly_any_value(evidence):
+        raise UnanswerableError("not_applicable", "there are rare values enough, and rare_value bounds what came out of them")
+    return replace(Scores.split(_shown_by(single_cells, evidence), evidence), judged_below=FOUND_BY_CHANCE_TOO)
 
 
 def _of_rare_rows(hits: Flags, evidence: Evidence) -> Scores:
     """Hits among rare targets, NaN for the others. Of few rare targets they are a share of everybody: of five, nothing could be bounded."""
     rare = rare_rows(evidence)
     few = hardly_any(rare, evidence)
-    return replace(Scores.split(np.where(rare | few, hits & rare, np.nan), evidence), few=few)
+    scores = Scores.split(np.where(rare | few, hits & rare, np.nan), evidence)
+    return replace(scores, judged_below=FOUND) if few else scores
 
 
 def hardly_any(rare: Flags, evidence: Evidence) -> bool:
     """Whether fewer than 20 members are rare, by the share of all targets that are: this too cannot depend on who is a member."""
     return bool(rare.sum() * len(evidence.members) < FEWEST_RARE * max(1, len(rare)))
+
+
+def _hardly_any_value(evidence: Evidence) -> bool:
+    return all(hardly_any(rare_cells(way).any(axis=1), evidence) for way in ways_of_writing(evidence))
+
+
+def _shown_by(cells: Callable[[Evidence], Flags], evidence: Evidence) -> Floats:
+    """1 where a target has one of these cells that is in the synthetic table, in some way of writing."""
+    return np.any([_shown(way, cells(way)) for way in ways_of_writing(evidence)], axis=0).astype(np.float64)
 
 
 def _shown(evidence: Evidence, rare: Flags) -> Flags:
@@ -156,8 +180,18 @@ def rare_cells(evidence: Evidence) -> Flags:
     """
     pool = evidence.pool
     numbers = [_lone(pool.numbers[:, j]) for j in range(pool.numbers.shape[1])]
-    codes = [_single(pool.codes[:, j]) & (pool.codes[:, j] >= 0) for j in range(pool.codes.shape[1])]
-    return np.column_stack([*numbers, *codes])
+    return np.column_stack([*numbers, _own(pool.codes, pool.codes >= 0)])
+
+
+def single_cells(evidence: Evidence) -> Flags:
+    """Which cells hold a value of no other target, wherever others' lie; shape (targets, columns)."""
+    pool = evidence.pool
+    return np.column_stack([_own(pool.numbers, ~np.isnan(pool.numbers)), _own(pool.codes, pool.codes >= 0)])
+
+
+def _own(cells: npt.NDArray[np.generic], known: Flags) -> Flags:
+    """Which known cells hold what no other in their column does."""
+    return np.column_stack([np.zeros((len(cells), 0), dtype=bool), *(_single(column) for column in cells.T)]) & known
 
 
 def _single(values: npt.NDArray[np.generic]) -> Flags:

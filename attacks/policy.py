@@ -27,6 +27,7 @@ REQUIRED = (
     "linkability",
     "attribute_inference",
 )
+LATER = ("single_value",)  # where a policy states it; those up to version 4 know none, and judge what they judged
 MAY_FAIL_ONLY = (
     "distance",
     "attribute_inference_confident",
@@ -46,7 +47,7 @@ AREAS = (
     *("membership_auc", "nndr", "dcr_share", "density_ratio", "gen_lra", "shadow"),
     *("distance", "distance_outliers", "distance_rare", "distance_subgroups"),
 )
-MAY_NOT_APPLY = ("exact_match", "near_match", "rare_value")
+MAY_NOT_APPLY = ("exact_match", "near_match", "rare_value", "single_value")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Policy:
     @property
     def required(self) -> tuple[str, ...]:
         """The endpoints without which there is no PASS."""
-        return REQUIRED
+        return (*REQUIRED, *(name for name in LATER if name in self.tolerance))
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Policy:
@@ -170,7 +171,7 @@ SECTIONS: Mapping[str, Mapping[str, _Rule]] = {
         "claim_alpha": _between(0, 0.5),
         "singling_out_guesses": _whole(100),
     },
-    "tolerance": {e: _between(0.5, 1) if e in AREAS else _between(0, 1) for e in (*REQUIRED, *MAY_FAIL_ONLY)},
+    "tolerance": {e: _between(0.5, 1) if e in AREAS else _between(0, 1) for e in (*REQUIRED, *LATER, *MAY_FAIL_ONLY)},
 }
 
 
@@ -182,7 +183,9 @@ def _faults(document: Mapping[str, Any], where: str) -> Iterator[Fault]:
             yield Fault(at, "not a section", f"write [{section}] and its keys below")
             continue
         yield from (Fault(f"{at}, {k}", "unknown key", f"use {', '.join(rules)}") for k in entries if k not in rules)
-        yield from (Fault(f"{at}, {k}", "missing", rule.instead) for k, rule in rules.items() if k not in entries and k not in MAY_FAIL_ONLY)
+        yield from (
+            Fault(f"{at}, {k}", "missing", rule.instead) for k, rule in rules.items() if k not in entries and k not in (*LATER, *MAY_FAIL_ONLY)
+        )
         yield from (
             Fault(f"{at}, {k}", "wrong type or out of range", rules[k].instead) for k, v in entries.items() if k in rules and not rules[k].holds(v)
         )

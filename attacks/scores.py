@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +31,7 @@ class Scores:
         guesses: how many guesses the scores count, for attacks that guess.
         chance: the largest share of members that could be hit without a leak, for what is asked where there are no controls.
         columns: the names of the columns, for an attack on each.
-        few: whether hardly any member is what the attack looks for: the scores are judged where they show something, and else do not apply.
+        judged_below: the scores are judged where the p-value of "nothing came out" is below this, and else do not apply; infinite: always.
         blind: whether who is a target was decided without knowing who is a member. Where not, labels are not exchangeable given the scores.
     """
 
@@ -39,7 +40,7 @@ class Scores:
     guesses: int = 0
     chance: float = 0.0
     columns: tuple[str, ...] = ()
-    few: bool = False
+    judged_below: float = math.inf
     blind: bool = True
 
     @classmethod

@@ -16,7 +16,7 @@ from attacks.claim import Claim, one_run_p
 from attacks.distances import _scanned, neighbours
 from attacks.evidence import Evidence, Table
 from attacks.overlap import swapped
-from attacks.policy import REQUIRED, Policy
+from attacks.policy import Policy
 from attacks.result import Endpoint
 from attacks.scores import Scores, UnanswerableError
 from attacks.singling_out import singling_out
@@ -290,7 +290,9 @@ class TestErrors:
         train, control, reference, synthetic = frames(19, 150, 100, 100, 150)
         report = attacks.evaluate(train, control, synthetic, SCHEMA, reference, claim=claim, seed=1)
         assert report.tests[test] is None and report.verdict != "PASS" and reason in {r.attack for r in report.reasons}
-        sound = [Endpoint(n, "required", "ok", Estimate(0, 0, t * 0.9, 1, 1, 0), t, None, True) for n in REQUIRED if (t := POLICY.tolerance[n])]
+        sound = [
+            Endpoint(n, "required", "ok", Estimate(0, 0, t * 0.9, 1, 1, 0), t, None, True) for n in POLICY.required if (t := POLICY.tolerance[n])
+        ]
         assert decide(sound, POLICY, claim, **report.tests).outcome == "INCONCLUSIVE"
         mended = report.tests | {test: () if test == "overlap" else 0.5}
         assert decide(sound, POLICY, claim, **mended).outcome == "PASS"

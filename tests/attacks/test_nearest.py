@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -195,10 +196,10 @@ def few_rare() -> tuple[Evidence, np.ndarray]:
 def test_of_few_rare_rows_hits_are_a_share_of_everybody(score: Callable[[Evidence, np.random.Generator], Scores]) -> None:
     e, rare = few_rare()
     found = score(e, np.random.default_rng(0))
-    assert found.few and found.pooled.tolist() == [1.0] * 6 + [0.0] * 394
-    assert among(lambda e: rare, score)(e, np.random.default_rng(0)).few
+    assert found.judged_below == 0.05 and found.pooled.tolist() == [1.0] * 6 + [0.0] * 394
+    assert among(lambda e: rare, score)(e, np.random.default_rng(0)).judged_below == 0.05
     assert among(lambda e: rare, score)(e, np.random.default_rng(0)).targets()[0].tolist() == [1.0] * 6
-    assert not score(evidence(np.random.default_rng(4), 60, 400), np.random.default_rng(0)).few
+    assert score(evidence(np.random.default_rng(4), 60, 400), np.random.default_rng(0)).judged_below == math.inf
 
 
 def test_whether_few_are_rare_does_not_hang_on_whose_side_they_are() -> None:
@@ -207,7 +208,7 @@ def test_whether_few_are_rare_does_not_hang_on_whose_side_they_are() -> None:
     alike = Table(np.empty((90, 0)), np.zeros((90, 3), dtype=np.int32))
     for pool in (alone.then(alike), alike.then(alone)):
         members, controls = pool.take(np.arange(60)), pool.take(np.arange(60, 120))
-        assert nearest.exact_match(Evidence(members, controls, controls, alike, members, tuple("abc")), RNG).few
+        assert nearest.exact_match(Evidence(members, controls, controls, alike, members, tuple("abc")), RNG).judged_below == 0.05
 
 
 def test_a_rare_number_stands_a_hundred_steps_apart() -> None:
@@ -216,6 +217,35 @@ def test_a_rare_number_stands_a_hundred_steps_apart() -> None:
     members = Table(numbers, np.empty((10, 0), dtype=np.int32))
     e = Evidence(members, Table(*none), Table(*none), members, members, ("a",))
     assert np.flatnonzero(nearest.rare_cells(e)[:, 0]).tolist() == [5]
+
+
+def close_values(hours: np.ndarray) -> Evidence:
+    """Whole hours and a code, of people on two sides; the synthetic table has every third hour, and the missing."""
+    codes = np.where(np.arange(len(hours)) < 4, np.arange(len(hours)) - 1, 9).astype(np.int32)
+    pool = Table(hours[:, None], codes[:, None])
+    members, controls = (pool.take(part) for part in np.array_split(np.arange(len(hours)), 2))
+    seen = np.append(np.arange(0.0, 99.0, 3.0), np.nan)
+    synthetic = Table(seen[:, None], np.where(np.arange(len(seen)) < 2, np.arange(len(seen)) - 1, 9).astype(np.int32)[:, None])
+    return Evidence(members, controls, controls, synthetic, members, ("hours", "job"))
+
+
+def test_a_single_value_is_one_that_nobody_else_holds_however_near_others_lie() -> None:
+    hours = np.append(np.random.default_rng(5).integers(0, 99, 119).astype(float), np.nan)
+    e = close_values(hours)
+    jobs = e.pool.codes[:, 0].tolist()
+    slow = [
+        (hours.tolist().count(h) == 1 and h in e.synthetic.numbers) or (j >= 0 and jobs.count(j) == 1 and j in e.synthetic.codes)
+        for h, j in zip(hours.tolist(), jobs, strict=True)
+    ]
+    found = nearest.single_value(e, RNG)
+    assert found.pooled.tolist() == list(map(float, slow)) and 5 < sum(slow) < 60 and found.judged_below == 0.01
+    assert not nearest.rare_cells(e)[:, 0].any() and not nearest.single_cells(e)[-1, 0]
+
+
+def test_where_values_enough_are_rare_single_ones_are_left_to_them() -> None:
+    e = close_values(np.concatenate([np.arange(60.0), 1e6 * np.arange(1.0, 61.0)]))
+    with pytest.raises(UnanswerableError, match="rare values enough"):
+        nearest.single_value(e, RNG)
 
 
 def test_a_missing_cell_equals_a_missing_cell() -> None:
