@@ -99,7 +99,8 @@ def _hardly_any_value(evidence: Evidence) -> bool:
 
 def _shown_by(cells: Callable[[Evidence], Flags], evidence: Evidence) -> Floats:
     """1 where a target has one of these cells that is in the synthetic table, in some way of writing."""
-    return np.any([_shown(way, cells(way)) for way in ways_of_writing(evidence)], axis=0).astype(np.float64)
+    shown = np.any([_shown(way, cells(way)) for way in ways_of_writing(evidence)], axis=0)
+    return np.asarray(shown, dtype=np.float64)
 
 
 def _shown(evidence: Evidence, rare: Flags) -> Flags:

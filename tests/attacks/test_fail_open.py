@@ -290,9 +290,8 @@ class TestErrors:
         train, control, reference, synthetic = frames(19, 150, 100, 100, 150)
         report = attacks.evaluate(train, control, synthetic, SCHEMA, reference, claim=claim, seed=1)
         assert report.tests[test] is None and report.verdict != "PASS" and reason in {r.attack for r in report.reasons}
-        sound = [
-            Endpoint(n, "required", "ok", Estimate(0, 0, t * 0.9, 1, 1, 0), t, None, True) for n in POLICY.required if (t := POLICY.tolerance[n])
-        ]
+        tolerances = {n: POLICY.tolerance[n] for n in POLICY.required}
+        sound = [Endpoint(n, "required", "ok", Estimate(0, 0, t * 0.9, 1, 1, 0), t, None, True) for n, t in tolerances.items()]
         assert decide(sound, POLICY, claim, **report.tests).outcome == "INCONCLUSIVE"
         mended = report.tests | {test: () if test == "overlap" else 0.5}
         assert decide(sound, POLICY, claim, **mended).outcome == "PASS"
