@@ -42,6 +42,15 @@ def evidence(seed: int = 0, members: int = MEMBERS) -> Evidence:
     return Evidence(*tables, tables[0], NAMES)
 
 
+def met_by(name: str, members: int = MEMBERS) -> Evidence:
+    """People of the kind that this attack is for: where single values are looked at, none stands apart."""
+    e = evidence(members=members)
+    if name != "single_value":
+        return e
+    halves = {t: Table((part.numbers * 2).round(), part.codes) for t, part in vars(e).items() if isinstance(part, Table)}
+    return replace(e, origin=None, **halves)
+
+
 ATTACKS = {a.name: a for a in suite(POLICY, ("sex", "region")) if not a.name.startswith("singling_out")}
 
 
@@ -58,14 +67,14 @@ def planted(attack: Attack, e: Evidence) -> Evidence:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_planted_leak_is_seen_and_strangers_rows_are_not_taken_for_one(name: str) -> None:
     attack = ATTACKS[name]
-    assert p_null(attack, planted(attack, evidence())) < DETECTED / 50
-    assert p_null(attack, evidence()) > NEARLY_IMPOSSIBLE
+    assert p_null(attack, planted(attack, met_by(name))) < DETECTED / 50
+    assert p_null(attack, met_by(name)) > NEARLY_IMPOSSIBLE
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_who_is_a_member_makes_no_difference_to_a_score(name: str) -> None:
     """Members and controls change places: each keeps the score it had. What is decided by lot may differ: few rows here are tied."""
-    e = planted(ATTACKS["distance"], evidence(members=400))
+    e = planted(ATTACKS["distance"], met_by(name, 400))
     swapped = replace(e, members=e.controls, controls=e.members, origin=None)
     first, second = (ATTACKS[name].score(x, np.random.default_rng(3)) for x in (e, swapped))
     for one, other in ((first.members, second.controls), (first.controls, second.members)):
@@ -74,7 +83,7 @@ def test_who_is_a_member_makes_no_difference_to_a_score(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if "reference" not in attack.knows])
 def test_an_attack_that_knows_no_reference_does_not_look_at_it(name: str) -> None:
-    e = evidence(members=400)
+    e = met_by(name, 400)
     other = replace(e, reference=Table(e.reference.numbers * 9, e.reference.codes), origin=None)
     first, second = (ATTACKS[name].score(x, np.random.default_rng(3)).pooled for x in (e, other))
     assert np.array_equal(first, second, equal_nan=True)
